@@ -1,0 +1,29 @@
+# Each target sets up what it needs: a virtual environment in .venv, made once and again when pyproject.toml changes.
+PYTHON ?= python3
+BIN := .venv/bin
+export MPLBACKEND := Agg
+
+.PHONY: demo test lint bench clean
+
+.venv/.ready: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+demo: .venv/.ready  ## 10 MiB over a lossy 10 Mbps link: summary, qlog, capture and plots under build/demo
+	$(BIN)/quicsim run experiments/bulk_loss/plan.toml --seed 7 --out build/demo
+
+lint: .venv/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/pytest -n auto --dist worksteal -q
+
+bench: .venv/.ready  ## ratios against aioquic, printed and kept in build/bench.json
+	$(BIN)/python -m tests.bench
+
+clean:
+	rm -rf build .venv

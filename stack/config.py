@@ -1,0 +1,72 @@
+"""What an endpoint announces and how it behaves. Validated once, when made."""
+
+from dataclasses import dataclass
+
+from stack.errors import ConfigError
+from stack.tls.engine import EngineFactory
+from stack.wire.versions import VERSION_1, VERSIONS
+
+MILLISECOND = 1_000_000  # ns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Configuration of an `Endpoint`; every connection of it shares the object.
+
+    Names are those of RFC 9000 section 18.2 for what is announced to the peer. Durations carry their unit.
+
+    Raises ConfigError naming the field, its value and what would be right.
+    """
+
+    tls: EngineFactory
+    accept: bool = False  # whether Initial packets of new clients make connections (a server)
+    versions: tuple[int, ...] = (VERSION_1,)  # in order of preference
+
+    # Announced to the peer
+    max_idle_timeout_ms: int = 30_000  # 0 disables
+    max_udp_payload_size: int = 65_527  # bytes we are willing to receive
+    initial_max_data: int = 2 << 20  # bytes
+    initial_max_stream_data_bidi_local: int = 1 << 20
+    initial_max_stream_data_bidi_remote: int = 1 << 20
+    initial_max_stream_data_uni: int = 1 << 20
+    initial_max_streams_bidi: int = 100
+    initial_max_streams_uni: int = 100
+    ack_delay_exponent: int = 3
+    max_ack_delay_ms: int = 25
+    active_connection_id_limit: int = 7
+
+    # Behaviour
+    connection_id_length: int = 8  # of the IDs we issue, 0 to 20 bytes
+    datagram_size: int = 1200  # UDP payload bytes of a full datagram that we send
+    send_buffer: int = 1 << 20  # bytes per stream that a write may leave unacknowledged
+    initial_rtt_ms: float = 333.0  # RFC 9002 section 6.2.2
+    congestion: str = "new_reno"
+    pacing: bool = True
+
+    def __post_init__(self) -> None:
+        bounds = {
+            "max_udp_payload_size": (1200, 65_527),
+            "ack_delay_exponent": (0, 20),
+            "max_ack_delay_ms": (0, (1 << 14) - 1),
+            "active_connection_id_limit": (2, (1 << 62) - 1),
+            "initial_max_streams_bidi": (0, 1 << 60),
+            "initial_max_streams_uni": (0, 1 << 60),
+            "connection_id_length": (0, 20),
+            "datagram_size": (1200, 65_527),
+            "send_buffer": (1, 1 << 40),
+            "initial_max_data": (0, (1 << 62) - 1),
+            "initial_max_stream_data_bidi_local": (0, (1 << 62) - 1),
+            "initial_max_stream_data_bidi_remote": (0, (1 << 62) - 1),
+            "initial_max_stream_data_uni": (0, (1 << 62) - 1),
+            "max_idle_timeout_ms": (0, (1 << 62) - 1),
+        }
+        for name, (low, high) in bounds.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ConfigError(f"{name} = {value!r}: must be from {low} to {high}")
+        if not 1 <= self.initial_rtt_ms <= 60_000:
+            raise ConfigError(f"initial_rtt_ms = {self.initial_rtt_ms!r}: must be from 1 to 60000")
+        unknown = [f"0x{version:x}" for version in self.versions if version not in VERSIONS]
+        if unknown or not self.versions:
+            known = ", ".join(f"0x{number:x}" for number in VERSIONS)
+            raise ConfigError(f"versions = {unknown or '()'}: must be one or more of {known}")

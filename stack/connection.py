@@ -1,0 +1,250 @@
+"""One QUIC connection: owns the parts and gives the application its verbs. The work is done in the parts."""
+
+from typing import TYPE_CHECKING
+
+from stack.closing import Closing
+from stack.config import MILLISECOND, Config
+from stack.control import ControlFrames
+from stack.dispatch import bind_handlers
+from stack.errors import TransportError
+from stack.events import ConnectionEvent
+from stack.handshake import Handshake
+from stack.idle import IdleTimer
+from stack.lifecycle import State
+from stack.observer import Address, Observer
+from stack.path.connection_ids import LocalConnectionIds, RemoteConnectionIds
+from stack.path.path import Path
+from stack.path.validation import PathValidation
+from stack.randomness import Randomness
+from stack.receiver import Receiver
+from stack.recovery.acknowledgments import NEVER, Acknowledgments
+from stack.recovery.loss import LossRecovery
+from stack.recovery.space import PacketNumberSpace
+from stack.sender import Sender
+from stack.stats import ConnectionStats
+from stack.streams.crypto import CryptoStream
+from stack.streams.table import StreamTable
+from stack.tls.engine import APPLICATION, HANDSHAKE, INITIAL
+from stack.wire import header as wire
+from stack.wire.versions import VERSIONS
+
+if TYPE_CHECKING:
+    from stack.endpoint import Endpoint
+
+_SPACE_OF_PACKET = {wire.INITIAL: 0, wire.HANDSHAKE: 1, wire.ONE_RTT: 2}
+
+
+class Connection:
+    """A connection, either role. Made by `Endpoint`; after any verb call `Endpoint.transmit`."""
+
+    def __init__(
+        self,
+        endpoint: "Endpoint",
+        config: Config,
+        rng: Randomness,
+        observer: Observer | None,
+        *,
+        is_client: bool,
+        local: Address,
+        remote: Address,
+        version: int,
+        local_cid: bytes,
+        remote_cid: bytes,
+        original_destination_cid: bytes,
+        reset_key: bytes,
+        now: int,
+    ) -> None:
+        self.endpoint = endpoint
+        self.config = config
+        self.rng = rng
+        self.is_client = is_client
+        self.version = VERSIONS[version]
+        self.reset_key = reset_key
+        self.alpn: str | None = None
+        self.stats = ConnectionStats()
+        self.keys_arrived = False  # packets that waited for keys can be tried again
+        role = "client" if is_client else "server"
+        self.trace = None if observer is None else observer.connection(now, role, original_destination_cid)
+        if self.trace is not None:
+            self.trace.connection_started(now, local, remote, local_cid, remote_cid)
+
+        self.path = Path(
+            local,
+            remote,
+            datagram_size=config.datagram_size,
+            congestion=config.congestion,
+            initial_rtt_ns=round(config.initial_rtt_ms * MILLISECOND),
+            pacing=config.pacing,
+            validated=is_client,
+        )
+        max_ack_delay_ns = config.max_ack_delay_ms * MILLISECOND
+        exponent = config.ack_delay_exponent
+        self.spaces = [
+            PacketNumberSpace(INITIAL, wire.INITIAL, Acknowledgments(0, 3), CryptoStream()),
+            PacketNumberSpace(HANDSHAKE, wire.HANDSHAKE, Acknowledgments(0, 3), CryptoStream()),
+            PacketNumberSpace(APPLICATION, wire.ONE_RTT, Acknowledgments(max_ack_delay_ns, exponent), CryptoStream()),
+        ]
+        self.control = ControlFrames()
+        self.recovery = LossRecovery(is_client, self.spaces, self.current_path, self.stats, self.trace)
+        self.closing = Closing(self.emit, self.recovery.pto_ns, self.trace)
+        self.idle = IdleTimer(config.max_idle_timeout_ms * MILLISECOND, now)
+        self.streams = StreamTable(config, is_client, self.control, self.emit, self.stats)
+        self.flow = self.streams.flow
+        self.local_ids = LocalConnectionIds(local_cid, rng, reset_key, self.control, self._register, self._unregister)
+        self.remote_ids = RemoteConnectionIds(remote_cid, config.active_connection_id_limit, self.control)
+        self.validation = PathValidation(self.control)
+        self.handshake = Handshake(self, original_destination_cid)
+        self.receiver = Receiver(self, self.path)
+        self.sender = Sender(self, self.path)
+        self.receiver.bind(bind_handlers(self))
+
+    # State
+
+    @property
+    def handshake_complete(self) -> bool:
+        """Whether TLS is complete: the application may send."""
+        return self.closing.state is State.ESTABLISHED or self.closing.state is State.CONFIRMED
+
+    @property
+    def handshake_confirmed(self) -> bool:
+        """Whether the handshake is confirmed (RFC 9001 section 4.1.2)."""
+        return self.closing.state is State.CONFIRMED
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection has ended for the application."""
+        return self.closing.over
+
+    def current_path(self) -> Path:
+        """The path that new packets take."""
+        return self.path
+
+    def space_of(self, packet_type: int) -> PacketNumberSpace | None:
+        """The packet number space of a packet type; None for packets that have none, or that are not processed."""
+        index = _SPACE_OF_PACKET.get(packet_type)
+        return None if index is None else self.spaces[index]
+
+    # Application verbs
+
+    def open_stream(self, unidirectional: bool = False) -> int | None:
+        """Open a stream and return its ID; None at the peer's limit, until StreamsAvailable says otherwise.
+
+        Raises ConnectionClosed.
+        """
+        self._check_open()
+        self.endpoint.wake(self)
+        return self.streams.open(unidirectional)
+
+    def write(self, stream_id: int, data: bytes | memoryview, end: bool = False) -> int:
+        """Take `data` for sending on a stream and return how many bytes were taken.
+
+        When that is fewer than given, the send buffer is full: write the rest after StreamWritable. `end` ends the
+        stream, provided all data was taken. Raises StreamStopped, StreamError, ConnectionClosed.
+        """
+        self._check_open()
+        self.endpoint.wake(self)
+        return self.streams.write(stream_id, data, end)
+
+    def read(self, stream_id: int, limit: int | None = None) -> tuple[bytes, bool]:
+        """Return data in order, at most `limit` bytes, and whether the stream ended with it.
+
+        (b"", False) means nothing now: wait for StreamReadable. Data that arrived before a connection ended can still
+        be read. Raises StreamReset, StreamError, ConnectionClosed.
+        """
+        if self.closing.over and stream_id not in self.streams.streams:
+            raise self.closing.exception()
+        self.endpoint.wake(self)
+        data, finished = self.streams.read(stream_id, limit)
+        if self.closing.over and not data and not finished:
+            raise self.closing.exception()
+        return data, finished
+
+    def reset(self, stream_id: int, code: int) -> None:
+        """Abandon sending on a stream with an application error code (RESET_STREAM)."""
+        self._check_open()
+        self.endpoint.wake(self)
+        self.streams.reset(stream_id, code)
+
+    def stop_sending(self, stream_id: int, code: int) -> None:
+        """Ask the peer to stop sending on a stream, and forget what arrives (STOP_SENDING)."""
+        self._check_open()
+        self.endpoint.wake(self)
+        self.streams.stop_sending(stream_id, code)
+
+    def close(self, now: int, code: int = 0, reason: str = "") -> None:
+        """Close the connection with an application error code; nothing more is delivered."""
+        self.closing.close(code, reason, True, now)
+        self.endpoint.wake(self)
+
+    def _check_open(self) -> None:
+        if self.closing.over:
+            raise self.closing.exception()
+
+    # What the endpoint calls
+
+    def start(self, server_name: str | None, now: int) -> None:
+        """Begin the handshake."""
+        self.handshake.start(server_name, now)
+
+    def receive(self, data: bytes, ecn: int, now: int) -> None:
+        """Process a datagram. Whatever the peer did wrong becomes a CONNECTION_CLOSE here, and only here."""
+        self.stats.datagrams_received += 1
+        self.stats.bytes_received += len(data)
+        self.path.bytes_received += len(data)
+        if self.trace is not None:
+            self.trace.datagram_received(now, len(data), ecn)
+        if self.closing.state is State.DRAINING or self.closing.state is State.CLOSED:
+            return
+        try:
+            self.receiver.receive(data, now)
+            while self.keys_arrived and not self.closing.over:
+                self.keys_arrived = False
+                self.receiver.retry_undecryptable(now)
+        except TransportError as error:
+            self.closing.fail(error, now)
+        if not self.path.validated:
+            self.recovery.arm(now)  # new credit may let a blocked server's timer run again
+
+    def transmit(self, now: int) -> list[bytes]:
+        """The datagrams that may go now."""
+        return self.sender.transmit(now)
+
+    def deadline(self) -> int:
+        """When `timeout` must be called next; NEVER if only a datagram or the application can change anything."""
+        closing = self.closing
+        if closing.over:
+            return closing.expires_at
+        application = self.spaces[2].acks.ack_at
+        return min(
+            self.recovery.timer_at,
+            self.sender.pacing_at,
+            application if application else NEVER,
+            self.idle.expires_at(self.recovery.pto_ns()),
+        )
+
+    def timeout(self, now: int) -> None:
+        """Do what is due."""
+        closing = self.closing
+        if closing.over:
+            if closing.expires_at <= now:
+                closing.on_expired(now)
+        elif self.idle.expires_at(self.recovery.pto_ns()) <= now:
+            closing.on_idle(now)
+        elif self.recovery.timer_at <= now:
+            self.recovery.on_timeout(now)
+
+    def emit(self, event: ConnectionEvent) -> None:
+        """Report an event to the application."""
+        self.endpoint.emit(self, event)
+
+    def release(self) -> None:
+        """The endpoint forgets the connection."""
+        self.handshake.close()
+        for connection_id in list(self.local_ids.by_sequence.values()):
+            self._unregister(connection_id)
+
+    def _register(self, connection_id: bytes) -> None:
+        self.endpoint.register(connection_id, self)
+
+    def _unregister(self, connection_id: bytes) -> None:
+        self.endpoint.unregister(connection_id)

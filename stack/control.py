@@ -1,0 +1,56 @@
+"""Control frames that are owed to the peer, kept as intent (RFC 9000 section 13.3).
+
+Whoever owes a frame says so with `owe(owner, key)`; when a packet has room, the owner writes the frame with the values
+of that moment. If the packet is lost, the owner is asked again, and owes again only what still matters.
+"""
+
+from typing import Protocol
+
+from stack.recovery.sent import Token
+
+
+class ControlOwner(Protocol):
+    """A part of the connection that sends control frames, one kind per key."""
+
+    def write_frame(self, key: int) -> bytes:
+        """The frame for `key` as it should be now; b"" when nothing is owed any more."""
+        ...
+
+    def on_acked(self, token: Token, now: int) -> None:
+        """The frame sent for token (owner, key) arrived."""
+
+    def on_lost(self, token: Token, now: int) -> None:
+        """The frame sent for token (owner, key) was lost: owe it again if it still matters."""
+
+
+class ControlFrames:
+    """The frames owed, oldest first, each (owner, key) at most once."""
+
+    __slots__ = ("_owed",)
+
+    def __init__(self) -> None:
+        # Keyed by identity of the owner: owners need no hash, and the order is that of owing.
+        self._owed: dict[tuple[int, int], tuple[ControlOwner, int]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._owed)
+
+    def owe(self, owner: ControlOwner, key: int) -> None:
+        """Owe the frame `key` of `owner`; owing twice is owing once."""
+        self._owed.setdefault((id(owner), key), (owner, key))
+
+    def write(self, room: int, parts: list[bytes], tokens: list[Token]) -> int:
+        """Move as many owed frames as fit into `room` bytes to `parts` and `tokens`; return the bytes used."""
+        used = 0
+        while self._owed:
+            identity = next(iter(self._owed))
+            owner, key = self._owed[identity]
+            frame = owner.write_frame(key)
+            if used + len(frame) > room:
+                break
+            del self._owed[identity]
+            if frame:
+                parts.append(frame)
+                tokens.append((owner, key))
+                used += len(frame)
+        return used

@@ -1,0 +1,40 @@
+"""HKDF (RFC 5869) and HKDF-Expand-Label (RFC 8446 section 7.1), over `hmac.digest`."""
+
+import hmac
+from typing import Final
+
+HASH_LENGTH: Final = {"sha256": 32, "sha384": 48}
+
+
+def hkdf_extract(hash_name: str, salt: bytes, key_material: bytes) -> bytes:
+    """Return the pseudorandom key of RFC 5869 section 2.2; `hash_name` is "sha256" or "sha384"."""
+    return hmac.digest(salt, key_material, hash_name)
+
+
+def hkdf_expand(hash_name: str, key: bytes, info: bytes, length: int) -> bytes:
+    """Return `length` bytes of output keying material (RFC 5869 section 2.3)."""
+    block = hmac.digest(key, info + b"\x01", hash_name)
+    output = block
+    counter = 2
+    while len(output) < length:
+        block = hmac.digest(key, block + info + bytes((counter,)), hash_name)
+        output += block
+        counter += 1
+    return output[:length]
+
+
+def hkdf_label(label: bytes, context: bytes, length: int) -> bytes:
+    """Return the HkdfLabel structure; `label` without its "tls13 " prefix."""
+    return b"%c%c%c%b%c%b" % (
+        length >> 8,
+        length & 0xFF,
+        6 + len(label),
+        b"tls13 " + label,
+        len(context),
+        context,
+    )
+
+
+def hkdf_expand_label(hash_name: str, secret: bytes, label: bytes, context: bytes, length: int) -> bytes:
+    """Return HKDF-Expand-Label(secret, label, context, length)."""
+    return hkdf_expand(hash_name, secret, hkdf_label(label, context, length), length)

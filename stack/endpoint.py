@@ -1,0 +1,222 @@
+"""An endpoint: routes datagrams to connections, accepts new ones, and turns its clock (RFC 9000 section 5.2)."""
+
+from heapq import heappop, heappush
+from typing import Final, NamedTuple
+
+from stack.config import Config
+from stack.connection import Connection
+from stack.events import ConnectionAccepted, ConnectionEvent
+from stack.lifecycle import State
+from stack.limits import MAX_HALF_OPEN_CONNECTIONS
+from stack.observer import Address, Observer
+from stack.randomness import Randomness
+from stack.recovery.acknowledgments import NEVER
+from stack.wire import header as wire
+
+Event = ConnectionAccepted | ConnectionEvent
+
+CLIENT_FIRST_CID_LENGTH: Final = 8  # rfc9000:7.2:1
+_LONG_FORM: Final = 0x80
+
+
+class Transmit(NamedTuple):
+    """One UDP datagram to send; `ecn` is the codepoint, 0 to 3."""
+
+    payload: bytes
+    source: Address
+    destination: Address
+    ecn: int
+
+
+class Endpoint:
+    """A set of connections that share a configuration; client, server (`config.accept`) or both."""
+
+    def __init__(self, config: Config, rng: Randomness, observer: Observer | None = None) -> None:
+        self._config = config
+        self._rng = rng
+        self._observer = observer
+        self._reset_key = rng.randbytes(32)
+        self._by_cid: dict[bytes, Connection] = {}
+        self._by_addresses: dict[tuple[Address, Address], Connection] = {}  # for zero-length connection IDs
+        self._events: list[tuple[Connection, Event]] = []
+        self._ready: dict[int, Connection] = {}  # may have something to send, by identity
+        # Wake-ups (time, tie-breaker, connection). An entry may be earlier than its connection needs, never later.
+        self._alarms: list[tuple[int, int, Connection]] = []
+        self._alarm_of: dict[int, int] = {}  # by identity of the connection: time of its earliest entry
+        self._alarm_count = 0
+        self._half_open: dict[int, Connection] = {}
+        self._outbox: list[Transmit] = []  # what needs no connection
+        self.connections: dict[int, Connection] = {}  # by identity
+
+    # The four verbs, and connect
+
+    def connect(self, local: Address, remote: Address, now: int, server_name: str | None = None) -> Connection:
+        """Start a connection to `remote` and return it; HandshakeCompleted tells when it can be used."""
+        original = self._rng.randbytes(CLIENT_FIRST_CID_LENGTH)
+        connection = self._make(local, remote, self._config.versions[0], original, original, True, now)
+        connection.start(server_name, now)
+        return connection
+
+    def receive(self, data: bytes, source: Address, destination: Address, ecn: int, now: int) -> None:
+        """Process a UDP payload; never raises because of what is in it."""
+        connection_id = wire.destination_cid_of(data, self._config.connection_id_length)
+        if connection_id is None:
+            return
+        connection = self._by_cid.get(connection_id) if connection_id else self._by_addresses.get((destination, source))
+        if connection is None:
+            connection = self._accept(data, source, destination, now)
+            if connection is None:
+                return
+        connection.receive(data, ecn, now)
+        if self._half_open and connection.closing.state is not State.HANDSHAKING:
+            self._half_open.pop(id(connection), None)
+        self.wake(connection)
+
+    def transmit(self, now: int) -> list[Transmit]:
+        """Return every datagram that may go now."""
+        ready = self._ready
+        if not ready and not self._outbox:
+            return []
+        transmits, self._outbox = self._outbox, []
+        self._ready = {}
+        for connection in ready.values():
+            path = connection.path
+            for datagram in connection.transmit(now):
+                transmits.append(Transmit(datagram, path.local, path.remote, 0))
+            self._set_alarm(connection)
+        return transmits
+
+    def deadline(self) -> int | None:
+        """When `timeout` must be called, or None. Never too late; now and then earlier than would be needed."""
+        if self._ready:
+            raise RuntimeError("call transmit() before deadline(): connections have something to send")
+        return self._alarms[0][0] if self._alarms else None
+
+    def timeout(self, now: int) -> None:
+        """Do what is due by `now`; then call `transmit`."""
+        alarms = self._alarms
+        while alarms and alarms[0][0] <= now:
+            at, _, connection = heappop(alarms)
+            key = id(connection)
+            if self._alarm_of.get(key) != at:
+                continue  # an earlier entry took its place, or the connection is gone
+            del self._alarm_of[key]
+            if connection.deadline() <= now:
+                connection.timeout(now)
+                self.wake(connection)
+                if connection.closing.state is State.CLOSED:
+                    self._forget(connection)
+            else:
+                self._set_alarm(connection)
+
+    def events(self) -> list[tuple[Connection, Event]]:
+        """Return, and forget, what happened since the last call, in order."""
+        events, self._events = self._events, []
+        return events
+
+    # What connections call
+
+    def emit(self, connection: Connection, event: Event) -> None:
+        """Queue an event of a connection."""
+        self._events.append((connection, event))
+
+    def wake(self, connection: Connection) -> None:
+        """`connection` may have something to send, or a new deadline."""
+        self._ready[id(connection)] = connection
+
+    def register(self, connection_id: bytes, connection: Connection) -> None:
+        """Route packets with `connection_id` to `connection`."""
+        self._by_cid[connection_id] = connection
+
+    def unregister(self, connection_id: bytes) -> None:
+        """Route them there no more."""
+        self._by_cid.pop(connection_id, None)
+
+    # Inside
+
+    def _make(
+        self,
+        local: Address,
+        remote: Address,
+        version: int,
+        remote_cid: bytes,
+        original: bytes,
+        is_client: bool,
+        now: int,
+    ) -> Connection:
+        local_cid = self._rng.randbytes(self._config.connection_id_length)
+        connection = Connection(
+            self,
+            self._config,
+            self._rng,
+            self._observer,
+            is_client=is_client,
+            local=local,
+            remote=remote,
+            version=version,
+            local_cid=local_cid,
+            remote_cid=remote_cid,
+            original_destination_cid=original,
+            reset_key=self._reset_key,
+            now=now,
+        )
+        self.connections[id(connection)] = connection
+        if local_cid:
+            self.register(local_cid, connection)
+        else:
+            self._by_addresses[local, remote] = connection
+        self.wake(connection)
+        return connection
+
+    def _accept(self, data: bytes, source: Address, destination: Address, now: int) -> Connection | None:
+        """A datagram for no connection: make one if it starts one, or tell which versions we speak."""
+        if not self._config.accept or not data[0] & _LONG_FORM or len(data) < wire.SMALLEST_INITIAL_DATAGRAM:
+            return None
+        try:
+            header = wire.parse_long_header(data, 0)
+        except wire.HeaderError:
+            return None
+        if header.packet_type == wire.VERSION_NEGOTIATION:
+            return None  # rfc9000:6.1:3
+        if header.packet_type == wire.UNKNOWN_VERSION or header.version not in self._config.versions:
+            self._offer_versions(header, source, destination)
+            return None
+        if (
+            header.packet_type != wire.INITIAL
+            or len(header.destination_cid) < CLIENT_FIRST_CID_LENGTH
+            or len(self._half_open) >= MAX_HALF_OPEN_CONNECTIONS
+        ):
+            return None
+        original = header.destination_cid
+        connection = self._make(destination, source, header.version, header.source_cid, original, False, now)
+        connection.start(None, now)
+        self.register(original, connection)
+        self._half_open[id(connection)] = connection
+        self.emit(connection, ConnectionAccepted(connection))
+        return connection
+
+    def _offer_versions(self, header: wire.LongHeader, source: Address, destination: Address) -> None:
+        """Answer a version that we don't speak with Version Negotiation, one per datagram (rfc9000:6.1:1)."""
+        packet = wire.encode_version_negotiation(
+            header.source_cid, header.destination_cid, self._config.versions, self._rng.getrandbits(7)
+        )
+        self._outbox.append(Transmit(packet, destination, source, 0))
+
+    def _set_alarm(self, connection: Connection) -> None:
+        at = connection.deadline()
+        key = id(connection)
+        if at < self._alarm_of.get(key, NEVER):
+            self._alarm_of[key] = at
+            self._alarm_count += 1
+            heappush(self._alarms, (at, self._alarm_count, connection))
+
+    def _forget(self, connection: Connection) -> None:
+        key = id(connection)
+        connection.release()
+        for registered in [cid for cid, owner in self._by_cid.items() if owner is connection]:
+            del self._by_cid[registered]
+        self._by_addresses.pop((connection.path.local, connection.path.remote), None)
+        self._half_open.pop(key, None)
+        self._alarm_of.pop(key, None)
+        self._ready.pop(key, None)
+        self.connections.pop(key, None)

@@ -1,0 +1,91 @@
+"""What `Connection.events()` and `Endpoint.events()` report to the layer above, in the order it happened."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stack.connection import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionAccepted:
+    """Endpoint event: a server connection was created for a first Initial packet (its handshake is not done yet)."""
+
+    connection: "Connection"
+
+
+@dataclass(frozen=True, slots=True)
+class HandshakeCompleted:
+    """TLS is complete: the application may send and receive. `peer_certificates` are DER, leaf first."""
+
+    alpn: str | None
+    server_name: str | None
+    resumed: bool
+    early_data_accepted: bool
+    peer_certificates: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HandshakeConfirmed:
+    """The handshake is confirmed (RFC 9001 section 4.1.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOpened:
+    """The peer opened a stream."""
+
+    stream_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReadable:
+    """There is data, the end or a reset to read. Said once; said again only after a read found nothing more."""
+
+    stream_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamWritable:
+    """A write that took less than it was given can go on, or the peer stopped the stream."""
+
+    stream_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSent:
+    """Everything written to the stream, and its end, was acknowledged by the peer."""
+
+    stream_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamsAvailable:
+    """The peer raised the limit of streams that we may open."""
+
+    unidirectional: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionEnded:
+    """The connection is closed for the application; nothing follows. `idle` marks an idle timeout (no error code).
+
+    `code`/`reason` are those of the CONNECTION_CLOSE; `application` tells which of its two kinds; `remote` who sent it.
+    """
+
+    code: int
+    reason: str
+    application: bool
+    remote: bool
+    idle: bool = False
+
+
+ConnectionEvent = (
+    HandshakeCompleted
+    | HandshakeConfirmed
+    | StreamOpened
+    | StreamReadable
+    | StreamWritable
+    | StreamSent
+    | StreamsAvailable
+    | ConnectionEnded
+)

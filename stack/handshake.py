@@ -1,0 +1,309 @@
+"""The handshake: CRYPTO to and from the TLS engine, keys, transport parameters, confirmation (RFC 9001 section 4)."""
+
+from typing import TYPE_CHECKING, Final
+
+from stack.crypto.packet_protection import TLS_AES_128_GCM_SHA256, initial_secrets, make_keys
+from stack.errors import (
+    CRYPTO_ERROR,
+    FRAME_ENCODING_ERROR,
+    PROTOCOL_VIOLATION,
+    TRANSPORT_PARAMETER_ERROR,
+    VERSION_NEGOTIATION_ERROR,
+    TransportError,
+)
+from stack.events import HandshakeCompleted, HandshakeConfirmed
+from stack.lifecycle import State, Trigger
+from stack.path.connection_ids import stateless_reset_token
+from stack.recovery.sent import Token
+from stack.tls import engine as tls
+from stack.wire.frames import encode_handshake_done
+from stack.wire.parameters import (
+    TransportParameters,
+    decode_transport_parameters,
+    encode_transport_parameters,
+)
+from stack.wire.varint import Truncated, decode_varint
+
+if TYPE_CHECKING:
+    from stack.connection import Connection
+    from stack.dispatch import ReceivedPacket
+
+# Index in Connection.spaces by TLS level; 0-RTT and 1-RTT share a space
+SPACE_OF_LEVEL: Final = (0, 2, 1, 2)
+_KEY_NAMES: Final = ("initial", "0rtt", "handshake", "1rtt")
+
+
+class Handshake:
+    """What happens between the first packet and the confirmed handshake, and with the keys on the way."""
+
+    __slots__ = (
+        "_connection",
+        "_engine",
+        "_info",
+        "_original_destination_cid",
+        "_peer_cid_known",
+        "peer_parameters",
+        "token",
+    )
+
+    def __init__(self, connection: "Connection", original_destination_cid: bytes) -> None:
+        """`original_destination_cid`: Destination Connection ID of the client's first Initial packet."""
+        self._connection = connection
+        self._engine: tls.Engine | None = None
+        self._original_destination_cid = original_destination_cid
+        self._peer_cid_known = not connection.is_client
+        self._info: tls.HandshakeInfo | None = None
+        self.peer_parameters: TransportParameters | None = None
+        self.token = b""  # for Initial packets
+
+    def start(self, server_name: str | None, now: int) -> None:
+        """Install the Initial keys and start TLS."""
+        connection = self._connection
+        client, server = initial_secrets(connection.version, self._original_destination_cid)
+        read, write = (server, client) if connection.is_client else (client, server)
+        self._install(tls.INITIAL, tls.READ, TLS_AES_128_GCM_SHA256, read, now)
+        self._install(tls.INITIAL, tls.WRITE, TLS_AES_128_GCM_SHA256, write, now)
+        parameters = self._local_parameters()
+        if connection.trace is not None:
+            connection.trace.version_selected(now, connection.version.number)
+            connection.trace.parameters_set(now, "local", parameters.as_dict())
+        encoded = encode_transport_parameters(parameters)
+        factory = connection.config.tls
+        if connection.is_client:
+            self._engine = factory.client(server_name, encoded, connection.rng)
+        else:
+            self._engine = factory.server(encoded, connection.rng)
+        self._engine.start(now)
+        self._take_events(now)
+
+    def close(self) -> None:
+        """The connection is over: TLS is not needed any more."""
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+
+    # Frames
+
+    def on_crypto_frame(self, payload: bytes, position: int, frame_type: int, packet: "ReceivedPacket") -> int:
+        """CRYPTO: in-order bytes go to TLS (RFC 9000 section 19.6)."""
+        offset, position = decode_varint(payload, position)
+        length, position = decode_varint(payload, position)
+        end = position + length
+        if end > len(payload):
+            raise Truncated("CRYPTO ends inside its data")
+        if offset + length > (1 << 62) - 1:
+            # rfc9000:19.6:1
+            raise TransportError(FRAME_ENCODING_ERROR, "CRYPTO offset above 2^62-1", frame_type)
+        data = packet.space.crypto.receive(offset, payload[position:end])
+        if data and self._engine is not None:
+            self._engine.feed(packet.space.level, data, packet.now)
+            self._take_events(packet.now)
+        return end
+
+    def on_handshake_done_frame(self, payload: bytes, position: int, frame_type: int, packet: "ReceivedPacket") -> int:
+        """HANDSHAKE_DONE: the handshake is confirmed at the client (RFC 9001 section 4.1.2)."""
+        if not self._connection.is_client:
+            # rfc9000:19.20:2
+            raise TransportError(PROTOCOL_VIOLATION, "HANDSHAKE_DONE from a client", frame_type)
+        if self._connection.closing.state is State.ESTABLISHED:
+            self._confirm(packet.now)
+        return position
+
+    def on_new_token_frame(self, payload: bytes, position: int, frame_type: int, packet: "ReceivedPacket") -> int:
+        """NEW_TOKEN: checked (RFC 9000 section 19.7); tokens are for connections to come."""
+        if not self._connection.is_client:
+            # rfc9000:19.7:4
+            raise TransportError(PROTOCOL_VIOLATION, "NEW_TOKEN from a client", frame_type)
+        length, position = decode_varint(payload, position)
+        if length == 0:
+            # rfc9000:19.7:2
+            raise TransportError(FRAME_ENCODING_ERROR, "NEW_TOKEN without a token", frame_type)
+        if position + length > len(payload):
+            raise Truncated("NEW_TOKEN ends inside its token")
+        return position + length
+
+    # Packets
+
+    def on_long_packet(self, level: int, source_cid: bytes, now: int) -> bool:
+        """An authentic Initial or Handshake packet arrived; false if it must be dropped."""
+        connection = self._connection
+        if not self._peer_cid_known:
+            self._peer_cid_known = True
+            connection.remote_ids.set_handshake_id(source_cid)  # rfc9000:7.2:4
+        elif source_cid != connection.remote_ids.current and not connection.handshake_complete:
+            return False  # rfc9000:7.2:3
+        if level == tls.HANDSHAKE and not connection.is_client:
+            # rfc9001:4.9.1:1; a Handshake packet also proves the client's address (RFC 9000 8.1)
+            connection.path.validated = True
+            self._discard(tls.INITIAL, now)
+        return True
+
+    def on_handshake_packet_sent(self, now: int) -> None:
+        """A client that has sent a Handshake packet needs its Initial keys no more (rfc9001:4.9.1:1)."""
+        if self._connection.is_client:
+            self._discard(tls.INITIAL, now)
+
+    def on_version_negotiation(self, versions: list[int], destination_cid: bytes, source_cid: bytes, now: int) -> None:
+        """Give up if the server speaks none of our versions (rfc9000:6.2:1 to rfc9000:6.2:3)."""
+        connection = self._connection
+        if (
+            not connection.is_client
+            or self._peer_cid_known
+            or connection.version.number in versions
+            or destination_cid != connection.local_ids.first
+            or source_cid != self._original_destination_cid
+        ):
+            return
+        offered = ", ".join(f"0x{version:08x}" for version in versions)
+        connection.closing.close(VERSION_NEGOTIATION_ERROR, f"the server speaks only {offered}", False, now)
+        connection.closing.pending = False
+        connection.closing.expires_at = now
+
+    # TLS
+
+    def _take_events(self, now: int) -> None:
+        engine = self._engine
+        while engine is not None:
+            event = engine.next_event()
+            if event is None:
+                return
+            self._on_event(event, now)
+
+    def _on_event(self, event: tls.Event, now: int) -> None:
+        connection = self._connection
+        trace = connection.trace
+        if isinstance(event, tls.HandshakeBytes):
+            connection.spaces[SPACE_OF_LEVEL[event.level]].crypto.buffer.append(event.data)
+        elif isinstance(event, tls.NewSecret):
+            self._install(event.level, event.direction, event.suite, event.secret, now)
+        elif isinstance(event, tls.PeerTransportParameters):
+            self._on_peer_parameters(event.data, now)
+        elif isinstance(event, tls.HandshakeInfo):
+            self._info = event
+            connection.alpn = event.alpn
+            if trace is not None and event.alpn is not None:
+                trace.alpn_selected(now, event.alpn)
+        elif isinstance(event, tls.Completed):
+            self._complete(event.peer_certificates, now)
+        elif isinstance(event, tls.Alert):
+            # rfc9001:4.8:1
+            raise TransportError(CRYPTO_ERROR | event.description, event.reason)
+        elif isinstance(event, tls.KeyLog) and trace is not None:
+            trace.secret(now, event.label, event.client_random, event.secret)
+
+    def _install(self, level: int, direction: int, suite: int, secret: bytes, now: int) -> None:
+        connection = self._connection
+        if level == tls.EARLY:
+            return
+        space = connection.spaces[SPACE_OF_LEVEL[level]]
+        keys = make_keys(suite, secret, connection.version)
+        if direction == tls.READ:
+            space.read_keys = keys
+            connection.keys_arrived = True
+        else:
+            space.write_keys = keys
+        if connection.trace is not None:
+            by_client = (direction == tls.WRITE) == connection.is_client
+            name = f"{'client' if by_client else 'server'}_{_KEY_NAMES[level]}_secret"
+            connection.trace.key_updated(now, name, "tls", 0)
+
+    def _discard(self, level: int, now: int) -> None:
+        """Forget the keys of a level and everything in flight with them (RFC 9001 section 4.9, RFC 9002 6.4)."""
+        connection = self._connection
+        space = connection.spaces[SPACE_OF_LEVEL[level]]
+        if space.discarded:
+            return
+        space.read_keys = space.write_keys = None
+        connection.recovery.discard(space, now)
+        if connection.trace is not None:
+            for side in ("client", "server"):
+                connection.trace.key_discarded(now, f"{side}_{_KEY_NAMES[level]}_secret")
+
+    def _complete(self, peer_certificates: tuple[bytes, ...], now: int) -> None:
+        connection = self._connection
+        if self.peer_parameters is None:
+            # rfc9001:8.2:1
+            raise TransportError(CRYPTO_ERROR | 109, "no transport parameters")
+        connection.closing.move(Trigger.COMPLETE, now)
+        connection.local_ids.issue(self.peer_parameters.active_connection_id_limit)
+        info = self._info
+        connection.emit(
+            HandshakeCompleted(
+                alpn=info.alpn if info else None,
+                server_name=info.server_name if info else None,
+                resumed=info.resumed if info else False,
+                early_data_accepted=False,
+                peer_certificates=peer_certificates,
+            )
+        )
+        if not connection.is_client:
+            connection.control.owe(self, 0)  # HANDSHAKE_DONE
+            self._confirm(now)
+
+    def _confirm(self, now: int) -> None:
+        connection = self._connection
+        connection.closing.move(Trigger.CONFIRM, now)
+        connection.recovery.handshake_confirmed = True
+        connection.recovery.peer_validated_address = True
+        self._discard(tls.INITIAL, now)
+        self._discard(tls.HANDSHAKE, now)  # rfc9001:4.9.2:1
+        connection.emit(HandshakeConfirmed())
+
+    # Transport parameters
+
+    def _local_parameters(self) -> TransportParameters:
+        connection = self._connection
+        config = connection.config
+        parameters = TransportParameters(
+            max_idle_timeout=config.max_idle_timeout_ms,
+            max_udp_payload_size=config.max_udp_payload_size,
+            initial_max_data=config.initial_max_data,
+            initial_max_stream_data_bidi_local=config.initial_max_stream_data_bidi_local,
+            initial_max_stream_data_bidi_remote=config.initial_max_stream_data_bidi_remote,
+            initial_max_stream_data_uni=config.initial_max_stream_data_uni,
+            initial_max_streams_bidi=config.initial_max_streams_bidi,
+            initial_max_streams_uni=config.initial_max_streams_uni,
+            ack_delay_exponent=config.ack_delay_exponent,
+            max_ack_delay=config.max_ack_delay_ms,
+            active_connection_id_limit=config.active_connection_id_limit,
+            initial_source_connection_id=connection.local_ids.first,
+        )
+        if not connection.is_client:
+            parameters.original_destination_connection_id = self._original_destination_cid
+            parameters.stateless_reset_token = stateless_reset_token(connection.reset_key, connection.local_ids.first)
+        return parameters
+
+    def _on_peer_parameters(self, data: bytes, now: int) -> None:
+        """Check and apply what the peer announced (RFC 9000 sections 7.3, 7.4, 18.2)."""
+        connection = self._connection
+        parameters = decode_transport_parameters(data, from_client=not connection.is_client)
+        # rfc9000:7.3:2, rfc9000:7.3:4
+        if parameters.initial_source_connection_id != connection.remote_ids.current:
+            raise TransportError(TRANSPORT_PARAMETER_ERROR, "initial_source_connection_id is not the one in use")
+        if connection.is_client:
+            if parameters.original_destination_connection_id != self._original_destination_cid:
+                raise TransportError(TRANSPORT_PARAMETER_ERROR, "original_destination_connection_id is not ours")
+            if parameters.retry_source_connection_id is not None:
+                raise TransportError(TRANSPORT_PARAMETER_ERROR, "retry_source_connection_id without a Retry")
+        self.peer_parameters = parameters
+        if connection.trace is not None:
+            connection.trace.parameters_set(now, "remote", parameters.as_dict())
+        connection.streams.set_peer_parameters(parameters)
+        connection.recovery.max_ack_delay_ns = parameters.max_ack_delay * 1_000_000
+        connection.recovery.peer_ack_delay_exponent = parameters.ack_delay_exponent
+        connection.idle.negotiate(connection.config.max_idle_timeout_ms, parameters.max_idle_timeout)
+        path = connection.path
+        path.datagram_size = min(path.datagram_size, parameters.max_udp_payload_size)
+
+    # HANDSHAKE_DONE, the one control frame of the handshake
+
+    def write_frame(self, key: int) -> bytes:
+        """HANDSHAKE_DONE."""
+        return encode_handshake_done()
+
+    def on_acked(self, token: Token, now: int) -> None:
+        """The client knows."""
+
+    def on_lost(self, token: Token, now: int) -> None:
+        """HANDSHAKE_DONE must arrive (RFC 9000 section 13.3)."""
+        self._connection.control.owe(self, token[1])

@@ -1,0 +1,44 @@
+"""Every cap on what a peer can make us hold or do, each with its reason."""
+
+from typing import Final
+
+# Received packet-number ranges remembered per space. A peer that leaves a hole after every packet grows ACK frames and
+# lookups without bound; the lowest ranges go first (RFC 9000 section 13.2.3).
+MAX_RECEIVED_RANGES: Final = 64
+
+# Ranges put into one ACK frame: 32 ranges of loss history survive 32 lost ACKs, and the frame stays below 150 bytes.
+MAX_ACK_RANGES_SENT: Final = 32
+
+# Bytes that CRYPTO frames may lie ahead of what TLS has read, per level. RFC 9000 section 7.5 asks for at least 4096; a
+# certificate chain of 9 and a post-quantum ClientHello fit many times.
+MAX_CRYPTO_BUFFER: Final = 65_536
+
+# Disjoint pieces of one stream that may wait for a gap to fill: tiny fragments cost far more than their bytes
+# (RFC 9000 section 21.6). A window of 1 MiB in 1,200-byte packets with every second packet lost needs fewer.
+MAX_STREAM_GAPS: Final = 1_024
+
+# Packets that arrived before their keys, per connection: one flight of a server with a long chain.
+MAX_UNDECRYPTABLE_PACKETS: Final = 16
+
+# PATH_CHALLENGE frames to answer that have not been answered yet; more are dropped (CVE-2023-49295's class).
+MAX_PATH_RESPONSES: Final = 8
+
+# RETIRE_CONNECTION_ID frames owed at a time; a peer that makes us owe more than this closes the connection with
+# CONNECTION_ID_LIMIT_ERROR (RFC 9000 section 5.1.2; CVE-2024-22189's class).
+MAX_RETIRED_CONNECTION_IDS: Final = 32
+
+# Connection IDs that we issue at most, however many the peer would store.
+MAX_ISSUED_CONNECTION_IDS: Final = 4
+
+# Connections of one endpoint whose handshake is not complete: memory a spoofing attacker can take.
+MAX_HALF_OPEN_CONNECTIONS: Final = 10_000
+
+# ACK-only packets in a row before a PING asks for an ACK of them, so that neither side's history grows without bound
+# (RFC 9000 section 13.2.4).
+MAX_NON_ELICITING_PACKETS: Final = 64
+
+# Bytes of a close reason that are sent; it must fit beside everything else in a packet.
+MAX_REASON_LENGTH: Final = 256
+
+# Datagrams that one call of transmit() may produce for one connection, so that one connection can't starve the rest.
+MAX_DATAGRAMS_PER_TRANSMIT: Final = 64

@@ -1,0 +1,259 @@
+"""From a datagram to frames: headers, keys, authentication, duplicate suppression, dispatch (RFC 9000 section 12)."""
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from stack.crypto.packet_protection import unprotect_header
+from stack.dispatch import ACK_ELICITING, ALLOWED, TABLE_SIZE, Handler, ReceivedPacket
+from stack.errors import FRAME_ENCODING_ERROR, PROTOCOL_VIOLATION, TransportError
+from stack.lifecycle import State
+from stack.limits import MAX_UNDECRYPTABLE_PACKETS
+from stack.observer import PacketInfo
+from stack.wire import header as wire
+from stack.wire.varint import Truncated, decode_varint
+
+if TYPE_CHECKING:
+    from stack.connection import Connection
+    from stack.path.path import Path
+    from stack.recovery.space import PacketNumberSpace
+
+_LONG_FORM: Final = 0x80
+_FIXED_BIT: Final = 0x40
+_LONG_RESERVED: Final = 0x0C
+_SHORT_RESERVED: Final = 0x18
+
+
+class _Packet(NamedTuple):
+    """A packet found in a datagram, not yet authenticated."""
+
+    packet_type: int
+    data: bytes
+    start: int
+    packet_number_offset: int
+    end: int
+    destination_cid: bytes
+    source_cid: bytes
+    token: bytes
+
+
+class Receiver:
+    """The receiving half of a connection."""
+
+    __slots__ = ("_connection", "_handlers", "_undecryptable", "path")
+
+    def __init__(self, connection: "Connection", path: "Path") -> None:
+        self._connection = connection
+        self._handlers: list[Handler | None] = []
+        self._undecryptable: list[_Packet] = []
+        self.path = path
+
+    def bind(self, handlers: list[Handler | None]) -> None:
+        """Set the frame handlers, once the connection's parts exist."""
+        self._handlers = handlers
+
+    def receive(self, data: bytes, now: int) -> None:
+        """Process a datagram's packets in order (rfc9000:12.2:6). Raises TransportError for what must close us."""
+        start, end = 0, len(data)
+        destination_cid: bytes | None = None
+        while start < end:
+            packet = self._next_packet(data, start, now)
+            if packet is None:
+                return
+            # rfc9000:12.2:5 all packets of a datagram belong to the same connection
+            if destination_cid is not None and packet.destination_cid != destination_cid:
+                self._drop(packet, "unknown_connection_id", now)
+                return
+            destination_cid = packet.destination_cid
+            self._process(packet, now)
+            start = packet.end
+
+    def retry_undecryptable(self, now: int) -> None:
+        """New keys exist: process what waited for them."""
+        waiting = self._undecryptable
+        if waiting:
+            self._undecryptable = []
+            for packet in waiting:
+                self._process(packet, now)
+
+    def _next_packet(self, data: bytes, start: int, now: int) -> _Packet | None:
+        """Find the packet at `start`; None when it, and so the rest, can't be used."""
+        connection = self._connection
+        first = data[start]
+        if not first & _LONG_FORM:
+            length = len(connection.local_ids.first)
+            offset = start + 1 + length
+            if not first & _FIXED_BIT or offset >= len(data):
+                self._drop_bytes("1RTT", len(data) - start, "invalid", now)
+                return None
+            return _Packet(wire.ONE_RTT, data, start, offset, len(data), data[start + 1 : offset], b"", b"")
+        try:
+            header = wire.parse_long_header(data, start)
+        except wire.HeaderError:
+            self._drop_bytes("unknown", len(data) - start, "invalid", now)
+            return None
+        if header.packet_type == wire.VERSION_NEGOTIATION:
+            versions = [int.from_bytes(data[at : at + 4]) for at in range(header.packet_number_offset, len(data), 4)]
+            connection.handshake.on_version_negotiation(versions, header.destination_cid, header.source_cid, now)
+            return None
+        if header.version != connection.version.number or header.packet_type == wire.RETRY:
+            self._drop_bytes(wire.PACKET_TYPE_NAMES[header.packet_type], len(data) - start, "unexpected_version", now)
+            return None
+        if (
+            header.packet_type == wire.INITIAL
+            and len(data) < wire.SMALLEST_INITIAL_DATAGRAM
+            and not connection.is_client
+        ):
+            self._drop_bytes("initial", len(data) - start, "invalid", now)  # rfc9000:14.1:4
+            return None
+        return _Packet(
+            header.packet_type,
+            data,
+            start,
+            header.packet_number_offset,
+            header.end,
+            header.destination_cid,
+            header.source_cid,
+            header.token,
+        )
+
+    def _process(self, packet: _Packet, now: int) -> None:
+        """Authenticate a packet and process its frames."""
+        connection = self._connection
+        space = connection.space_of(packet.packet_type)
+        if space is None or space.discarded:
+            self._drop(packet, "key_unavailable", now)
+            return
+        keys = space.read_keys
+        if keys is None:
+            self._keep_undecryptable(packet, now)
+            return
+        start, end = packet.start, packet.end
+        acks = space.acks
+        unprotected = unprotect_header(
+            keys.header, packet.data, start, packet.packet_number_offset, end, acks.largest_received
+        )
+        if unprotected is None:
+            self._drop(packet, "invalid", now)
+            return
+        first, number, payload_start, header = unprotected
+        payload = keys.protection.open(number, header, packet.data[payload_start:end])
+        if payload is None:
+            self._drop(packet, "decryption_failure", now)
+            return
+        # rfc9000:12.3:5 only after authentication
+        if acks.is_duplicate(number):
+            self._drop(packet, "duplicate", now)
+            return
+        if connection.trace is not None:
+            self._trace_received(packet, first, number, payload, now)
+        if first & (_LONG_RESERVED if first & _LONG_FORM else _SHORT_RESERVED):
+            # rfc9000:17.2:9, rfc9000:17.3.1:3
+            raise TransportError(PROTOCOL_VIOLATION, "reserved header bits are not zero")
+        if first & _LONG_FORM and not connection.handshake.on_long_packet(space.level, packet.source_cid, now):
+            self._drop(packet, "unknown_connection_id", now)
+            return
+        connection.stats.packets_received += 1
+        if connection.closing.over:
+            if connection.closing.state is State.CLOSING:
+                connection.closing.on_packet_while_closing()
+                self._look_for_close(payload, space, packet.destination_cid, now)
+            return
+        connection.idle.on_received(now)
+        eliciting = self._process_frames(payload, space, packet.destination_cid, now)
+        # rfc9000:13.1:1 acknowledge only what was processed
+        acks.on_received(number, eliciting, now)
+
+    def _process_frames(self, payload: bytes, space: "PacketNumberSpace", destination_cid: bytes, now: int) -> bool:
+        """Dispatch every frame; return whether the packet asks for an ACK."""
+        if not payload:
+            # rfc9000:12.4:2
+            raise TransportError(PROTOCOL_VIOLATION, "packet without frames")
+        packet = ReceivedPacket(space, self.path, destination_cid, now)
+        handlers = self._handlers
+        level_bit = 1 << space.level
+        position, end = 0, len(payload)
+        eliciting = False
+        frame_type = 0
+        try:
+            while position < end:
+                frame_type = payload[position]
+                position += 1
+                handler = handlers[frame_type] if frame_type < TABLE_SIZE else None
+                if handler is None:
+                    self._refuse_unknown(payload, position - 1)
+                elif not ALLOWED[frame_type] & level_bit:
+                    # rfc9000:12.4:3
+                    raise TransportError(PROTOCOL_VIOLATION, f"frame type 0x{frame_type:x} in this packet", frame_type)
+                else:
+                    if ACK_ELICITING[frame_type]:
+                        eliciting = True
+                    position = handler(payload, position, frame_type, packet)
+        except Truncated as error:
+            raise TransportError(FRAME_ENCODING_ERROR, str(error), frame_type) from None
+        return eliciting
+
+    @staticmethod
+    def _refuse_unknown(payload: bytes, position: int) -> None:
+        frame_type, end = decode_varint(payload, position)
+        if frame_type < TABLE_SIZE and end - position > 1 and ALLOWED[frame_type]:
+            # rfc9000:12.4:6
+            raise TransportError(PROTOCOL_VIOLATION, f"frame type 0x{frame_type:x} encoded too long", frame_type)
+        raise TransportError(FRAME_ENCODING_ERROR, f"unknown frame type 0x{frame_type:x}", frame_type)
+
+    def _look_for_close(self, payload: bytes, space: "PacketNumberSpace", destination_cid: bytes, now: int) -> None:
+        """In the closing state only the peer's own CONNECTION_CLOSE matters (rfc9000:10.2.2:4)."""
+        if payload[0] in (0x1C, 0x1D):
+            packet = ReceivedPacket(space, self.path, destination_cid, now)
+            try:
+                self._connection.closing.on_close_frame(payload, 1, payload[0], packet)
+            except Truncated:
+                return
+
+    def _keep_undecryptable(self, packet: _Packet, now: int) -> None:
+        """Hold a packet until its keys come (RFC 9001 section 5.7)."""
+        if len(self._undecryptable) >= MAX_UNDECRYPTABLE_PACKETS:
+            self._drop(packet, "key_unavailable", now)
+            return
+        self._undecryptable.append(packet)
+        trace = self._connection.trace
+        if trace is not None:
+            trace.packet_buffered(now, wire.PACKET_TYPE_NAMES[packet.packet_type], packet.end - packet.start)
+
+    def _drop(self, packet: _Packet, trigger: str, now: int) -> None:
+        self._drop_bytes(wire.PACKET_TYPE_NAMES[packet.packet_type], packet.end - packet.start, trigger, now)
+
+    def _drop_bytes(self, packet_type: str, size: int, trigger: str, now: int) -> None:
+        self._connection.stats.packets_dropped += 1
+        if self._connection.trace is not None:
+            self._connection.trace.packet_dropped(now, packet_type, size, trigger)
+
+    def _trace_received(self, packet: _Packet, first: int, number: int, payload: bytes, now: int) -> None:
+        trace = self._connection.trace
+        if trace is None:
+            return
+        short = packet.packet_type == wire.ONE_RTT
+        trace.packet_received(
+            now,
+            PacketInfo(
+                packet_type=wire.PACKET_TYPE_NAMES[packet.packet_type],
+                packet_number=number,
+                version=0 if short else self._connection.version.number,
+                destination_cid=packet.destination_cid,
+                source_cid=packet.source_cid,
+                token=packet.token,
+                key_phase=first >> 2 & 1 if short else 0,
+                spin=first >> 5 & 1 if short else 0,
+                size=packet.end - packet.start,
+                payload=payload,
+            ),
+        )
+
+    # The two frames that concern nobody else
+
+    def on_padding_frame(self, payload: bytes, position: int, frame_type: int, packet: ReceivedPacket) -> int:
+        """PADDING: skip the whole run."""
+        rest = payload[position:].lstrip(b"\0")
+        return len(payload) - len(rest)
+
+    def on_ping_frame(self, payload: bytes, position: int, frame_type: int, packet: ReceivedPacket) -> int:
+        """PING: being ack-eliciting is all it does."""
+        return position

@@ -1,0 +1,115 @@
+"""Which packets arrived and when to say so: the receiving half of acknowledgment (RFC 9000 section 13.2)."""
+
+from typing import Final
+
+from stack.limits import MAX_ACK_RANGES_SENT, MAX_NON_ELICITING_PACKETS, MAX_RECEIVED_RANGES
+from stack.ranges import RangeSet
+from stack.recovery.sent import Token
+from stack.wire.frames import encode_ack
+
+NEVER: Final = 1 << 62  # a time that does not come
+
+ACK_ELICITING_THRESHOLD: Final = 2  # rfc9000:13.2.2:1
+
+
+class Acknowledgments:
+    """Received packet numbers of one space and the ACK that is owed for them.
+
+    Invariant: `ack_at` is NEVER, the time by which an ACK must go, or 0 when it must go with the next datagram.
+    """
+
+    __slots__ = (
+        "_delay_exponent",
+        "_eliciting_since_ack",
+        "_floor",
+        "_max_ack_delay_ns",
+        "_non_eliciting_sent",
+        "_told",
+        "ack_at",
+        "largest_received",
+        "largest_received_at",
+        "received",
+        "unsent",
+    )
+
+    def __init__(self, max_ack_delay_ns: int, delay_exponent: int) -> None:
+        """`max_ack_delay_ns` 0 acknowledges at once, as Initial and Handshake spaces must (rfc9000:13.2.1:2)."""
+        self._max_ack_delay_ns = max_ack_delay_ns
+        self._delay_exponent = delay_exponent
+        self.received = RangeSet()
+        self._floor = 0  # packet numbers below were forgotten and count as duplicates
+        self.largest_received = -1
+        self.largest_received_at = 0
+        self._eliciting_since_ack = 0
+        self._non_eliciting_sent = 0
+        self._told = -1
+        self.ack_at = NEVER
+        self.unsent = False  # something arrived that no ACK frame of ours has told yet
+
+    def is_duplicate(self, packet_number: int) -> bool:
+        """Whether the packet was processed before, or is too old to tell (RFC 9000 section 12.3)."""
+        if packet_number > self.largest_received:
+            return False
+        return packet_number < self._floor or packet_number in self.received
+
+    def on_received(self, packet_number: int, ack_eliciting: bool, now: int) -> None:
+        """Record a packet whose frames were processed."""
+        self.unsent = True
+        in_order = packet_number == self.largest_received + 1
+        self.received.add(packet_number, packet_number + 1)
+        if len(self.received) > MAX_RECEIVED_RANGES:
+            self._floor = self.received.starts[1]
+            self.received.drop_below(self._floor)
+        if packet_number > self.largest_received:
+            self.largest_received = packet_number
+            self.largest_received_at = now
+        if not ack_eliciting:
+            return
+        self._eliciting_since_ack += 1
+        # rfc9000:13.2.1:8 reordering or a gap: at once
+        if not in_order or self._max_ack_delay_ns == 0 or self._eliciting_since_ack >= ACK_ELICITING_THRESHOLD:
+            self.ack_at = 0
+        elif self.ack_at == NEVER:
+            self.ack_at = now + self._max_ack_delay_ns
+
+    def frame(self, now: int) -> bytes:
+        """Return an ACK frame for what has arrived; b"" when nothing has. Call `on_sent` if it goes out."""
+        starts, ends = self.received.starts, self.received.ends
+        if not starts:
+            return b""
+        delay = (now - self.largest_received_at) // 1000 >> self._delay_exponent
+        index = len(starts) - 1
+        newest_first = [(starts[index], ends[index] - 1)]  # rfc9000:13.2.3:6
+        oldest = max(index + 1 - MAX_ACK_RANGES_SENT, 0)
+        while index > oldest and ends[index - 1] > self._told:
+            index -= 1
+            newest_first.append((starts[index], ends[index] - 1))
+        return encode_ack(newest_first, delay)
+
+    def on_sent(self) -> None:
+        """An ACK frame went out."""
+        self._eliciting_since_ack = 0
+        self.ack_at = NEVER
+        self.unsent = False
+
+    def wants_ping(self, ack_eliciting: bool) -> bool:
+        """Whether this packet should carry a PING, so that the peer acknowledges our ACKs (RFC 9000 section 13.2.4)."""
+        if ack_eliciting:
+            self._non_eliciting_sent = 0
+            return False
+        self._non_eliciting_sent += 1
+        if self._non_eliciting_sent > MAX_NON_ELICITING_PACKETS:
+            self._non_eliciting_sent = 0
+            return True
+        return False
+
+    def on_acked(self, token: Token, now: int) -> None:
+        """The peer has our ACK up to token[1]: ranges up to there need not be told again (rfc9000:13.2.3:2).
+
+        They stay in `received`, so that late packets are still told from duplicates (rfc9000:13.2.3:4).
+        """
+        if token[1] > self._told:
+            self._told = token[1]
+
+    def on_lost(self, token: Token, now: int) -> None:
+        """Nothing to repeat: the next ACK tells the same and more."""

@@ -1,0 +1,336 @@
+"""Loss detection, probe timeout and persistent congestion (RFC 9002 sections 5, 6 and 7.6, appendix A)."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from stack.errors import PROTOCOL_VIOLATION, TransportError
+from stack.observer import ConnectionObserver, RecoveryMetrics
+from stack.recovery.ack_frame import parse_ack
+from stack.recovery.acknowledgments import NEVER
+from stack.recovery.sent import SentPacket
+from stack.recovery.space import PacketNumberSpace
+from stack.stats import ConnectionStats
+from stack.tls.engine import APPLICATION, HANDSHAKE, INITIAL
+from stack.wire.header import PACKET_TYPE_NAMES
+
+if TYPE_CHECKING:
+    from stack.dispatch import ReceivedPacket
+    from stack.path.path import Path
+
+PACKET_THRESHOLD: Final = 3  # kPacketThreshold, rfc9002:6.1.1:1
+PERSISTENT_CONGESTION_THRESHOLD: Final = 3  # kPersistentCongestionThreshold, rfc9002:7.6.1:1
+PROBES_PER_TIMEOUT: Final = 2  # RFC 9002 section 6.2.4: up to two full-sized datagrams
+
+
+class LossRecovery:
+    """Loss detection over all packet number spaces of a connection.
+
+    The connection tells it when the handshake moves; it tells the owners of lost or acknowledged frames, and the
+    path's congestion controller. `timer_at` is the one deadline; call `on_timeout` then.
+    """
+
+    __slots__ = (
+        "_armed",
+        "_paths",
+        "_stats",
+        "handshake_confirmed",
+        "max_ack_delay_ns",
+        "peer_ack_delay_exponent",
+        "peer_validated_address",
+        "pto_count",
+        "spaces",
+        "timer_at",
+        "trace",
+    )
+
+    def __init__(
+        self,
+        is_client: bool,
+        spaces: list[PacketNumberSpace],
+        current_path: Callable[[], "Path"],
+        stats: ConnectionStats,
+        trace: ConnectionObserver | None,
+    ) -> None:
+        """`current_path` gives the path that new packets take, whose RTT governs the timers."""
+        self.spaces = spaces
+        self._paths = current_path
+        self._stats = stats
+        self.trace = trace
+        self.pto_count = 0
+        self.timer_at = NEVER
+        self.max_ack_delay_ns = 0  # the peer's, once its transport parameters are known
+        self.peer_ack_delay_exponent = 3
+        self.handshake_confirmed = False
+        # Whether the peer is known to have validated our address (always true seen from a server)
+        self.peer_validated_address = not is_client
+        self._armed: tuple[str, int, int] | None = None
+
+    # Sending
+
+    def on_packet_sent(self, space: PacketNumberSpace, packet: SentPacket) -> None:
+        """Take note of a packet that just left."""
+        space.sent.append(packet)
+        if packet.in_flight:
+            path = packet.path
+            path.bytes_in_flight += packet.size
+            path.congestion.on_packet_sent(packet.size, path.bytes_in_flight, packet.sent_at)
+            if packet.ack_eliciting:
+                space.eliciting_in_flight += 1
+                space.last_eliciting_sent_at = packet.sent_at
+
+    # Acknowledgment
+
+    def on_ack_frame(self, payload: bytes, position: int, frame_type: int, packet: "ReceivedPacket") -> int:
+        """ACK frame, in whatever space its packet belongs to."""
+        ranges, delay, position = parse_ack(payload, position, frame_type)
+        self.on_ack(packet.space, ranges, (delay << self.peer_ack_delay_exponent) * 1000, packet.now)
+        return position
+
+    def on_ack(self, space: PacketNumberSpace, ranges: list[tuple[int, int]], ack_delay_ns: int, now: int) -> None:
+        """Process an ACK frame: `ranges` inclusive, largest first; `ack_delay_ns` as the peer reported it.
+
+        Raises TransportError if it acknowledges a packet that was never sent (rfc9000:13.1:2).
+        """
+        largest = ranges[0][1]
+        if largest >= space.next_packet_number:
+            raise TransportError(PROTOCOL_VIOLATION, f"ACK of packet {largest}, which was not sent")
+        acked, missing = space.take_acknowledged(ranges)
+        if largest > space.largest_acked:
+            space.largest_acked = largest
+        if not acked:
+            space.put_back(missing)
+            return
+        path = acked[-1].path
+        self._sample_rtt(space, acked, largest, ack_delay_ns, now)
+        if self.trace is not None:
+            name = PACKET_TYPE_NAMES[space.packet_type]
+            self.trace.packets_acked(now, name, [packet.packet_number for packet in acked])
+        app_limited = path.app_limited
+        in_flight: list[SentPacket] = []
+        for packet in acked:
+            if packet.in_flight:
+                packet.path.bytes_in_flight -= packet.size
+                in_flight.append(packet)
+                if packet.ack_eliciting:
+                    space.eliciting_in_flight -= 1
+            for token in packet.tokens:
+                token[0].on_acked(token, now)
+        if missing:
+            self._detect_losses(space, missing, now)
+        else:
+            space.loss_at = NEVER
+        if in_flight:
+            path.congestion.on_acked(in_flight, path.rtt, app_limited, now)
+        if space.level == HANDSHAKE:
+            self.peer_validated_address = True
+        # RFC 9002 section 6.2.1: a client keeps backing off until it knows that the server validated its address
+        if self.peer_validated_address:
+            self.pto_count = 0
+        self.arm(now)
+        if self.trace is not None:
+            self.trace_metrics(now)
+
+    def _sample_rtt(
+        self, space: PacketNumberSpace, acked: list[SentPacket], largest: int, ack_delay_ns: int, now: int
+    ) -> None:
+        newest = acked[-1]
+        # rfc9002:5.1:1 only from the largest acknowledged, rfc9002:5.1:2 and something that asks for an ACK
+        if newest.packet_number != largest or not any(packet.ack_eliciting for packet in acked):
+            return
+        if space.level == INITIAL:
+            ack_delay_ns = 0
+        elif self.handshake_confirmed:
+            ack_delay_ns = min(ack_delay_ns, self.max_ack_delay_ns)  # rfc9002:5.3:5
+        newest.path.rtt.update(now - newest.sent_at, ack_delay_ns, now)
+
+    # Loss
+
+    def _detect_losses(self, space: PacketNumberSpace, missing: list[SentPacket], now: int) -> None:
+        """Sort `missing` (sent before the largest acknowledged) into lost and not yet lost (RFC 9002 section 6.1)."""
+        space.loss_at = NEVER
+        lost: list[SentPacket] = []
+        kept: list[SentPacket] = []
+        reordering_limit = space.largest_acked - PACKET_THRESHOLD
+        for packet in missing:
+            lost_at = packet.sent_at + packet.path.rtt.loss_delay_ns()
+            if packet.packet_number <= reordering_limit or lost_at <= now:
+                lost.append(packet)
+            else:
+                kept.append(packet)
+                space.loss_at = min(space.loss_at, lost_at)
+        space.put_back(kept)
+        if lost:
+            self._on_lost(space, lost, reordering_limit, now)
+
+    def _on_lost(self, space: PacketNumberSpace, lost: list[SentPacket], reordering_limit: int, now: int) -> None:
+        newest_in_flight: SentPacket | None = None
+        stats = self._stats
+        for packet in lost:
+            if packet.in_flight:
+                packet.path.bytes_in_flight -= packet.size
+                newest_in_flight = packet
+                stats.packets_lost += 1
+                stats.bytes_lost += packet.size
+                if packet.ack_eliciting:
+                    space.eliciting_in_flight -= 1
+                if self.trace is not None:
+                    by_order = packet.packet_number <= reordering_limit
+                    trigger = "reordering_threshold" if by_order else "time_threshold"
+                    name = PACKET_TYPE_NAMES[space.packet_type]
+                    self.trace.packet_lost(now, name, packet.packet_number, packet.size, trigger)
+            for token in packet.tokens:
+                token[0].on_lost(token, now)
+        if newest_in_flight is None:
+            return
+        path = newest_in_flight.path
+        if path.congestion.on_congestion(newest_in_flight.sent_at, now):
+            stats.congestion_events += 1
+        if self._persistent_congestion(space, lost):
+            stats.persistent_congestion_events += 1
+            path.congestion.on_persistent_congestion()
+            # rfc9002:5.2:3
+            path.rtt.min_rtt_ns = path.rtt.latest_rtt_ns
+
+    def _persistent_congestion(self, space: PacketNumberSpace, lost: list[SentPacket]) -> bool:
+        """Whether a run of losses with no acknowledgment in it lasts long enough (RFC 9002 section 7.6).
+
+        Packets of a space are lost in order, so a run goes on exactly as long as packet numbers follow one another:
+        every number between was acknowledged otherwise. The run outlives this call.
+        """
+        established = False
+        for packet in lost:
+            if packet.packet_number != space.run_last_number + 1:
+                space.run_first_at = NEVER
+            space.run_last_number = packet.packet_number
+            rtt = packet.path.rtt
+            # rfc9002:7.6.2:1 and rfc9002:7.6.2:2
+            if not packet.ack_eliciting or rtt.first_sample_at is None or packet.sent_at <= rtt.first_sample_at:
+                continue
+            if space.run_first_at == NEVER:
+                space.run_first_at = packet.sent_at
+            period = rtt.pto_ns(self.max_ack_delay_ns) * PERSISTENT_CONGESTION_THRESHOLD
+            if packet.sent_at - space.run_first_at >= period:
+                established = True
+                space.run_first_at = packet.sent_at
+        return established
+
+    # Timer
+
+    def arm(self, now: int) -> None:
+        """Set the loss timer (RFC 9002 appendix A.8)."""
+        timer_type, level, at = self._next_timer(now)
+        self.timer_at = at
+        if self.trace is not None:
+            armed = None if at == NEVER else (timer_type, level, at)
+            if armed != self._armed:
+                self._armed = armed
+                name = PACKET_TYPE_NAMES[self.spaces[level].packet_type]
+                self.trace.loss_timer(now, "set" if armed else "cancelled", timer_type, name, at if armed else None)
+
+    def _next_timer(self, now: int) -> tuple[str, int, int]:
+        """Return ("ack" or "pto", index of the space, time or NEVER)."""
+        loss_index, loss_at = 0, NEVER
+        eliciting = 0
+        for index, space in enumerate(self.spaces):
+            eliciting += space.eliciting_in_flight
+            if space.loss_at < loss_at:
+                loss_index, loss_at = index, space.loss_at
+        if loss_at != NEVER:
+            return "ack", loss_index, loss_at
+        path = self._paths()
+        # rfc9002:6.2.2.1:1 nothing to time while the peer's amplification limit is ours to wait for
+        if path.amplification_blocked() or (eliciting == 0 and self.peer_validated_address):
+            return "pto", 0, NEVER
+        rtt = path.rtt
+        backoff = 1 << min(self.pto_count, 32)
+        if eliciting == 0:
+            # A client keeps the handshake alive with nothing in flight (rfc9002:6.2.2.1:2).
+            index = 1 if self.spaces[1].write_keys is not None else 0
+            return "pto", index, now + rtt.pto_ns(0) * backoff
+        best_index, best_at = 0, NEVER
+        for index, space in enumerate(self.spaces):
+            if not space.eliciting_in_flight:
+                continue
+            max_ack_delay_ns = 0
+            if space.level == APPLICATION:
+                # rfc9002:6.2.1:3
+                if not self.handshake_confirmed:
+                    continue
+                max_ack_delay_ns = self.max_ack_delay_ns
+            at = space.last_eliciting_sent_at + rtt.pto_ns(max_ack_delay_ns) * backoff
+            if at < best_at:
+                best_index, best_at = index, at
+        return "pto", best_index, best_at
+
+    def on_timeout(self, now: int) -> None:
+        """The timer expired: declare losses by time, or ask for probes (RFC 9002 appendix A.9)."""
+        timer_type, index, _ = self._next_timer(now)
+        space = self.spaces[index]
+        if self.trace is not None:
+            self._armed = None
+            self.trace.loss_timer(now, "expired", timer_type, PACKET_TYPE_NAMES[space.packet_type], None)
+        if timer_type == "ack":
+            self._detect_losses(space, space.take_overdue(), now)
+        else:
+            self.pto_count += 1
+            self._stats.pto_expired += 1
+            self._probe(space, now)
+        self.arm(now)
+        if self.trace is not None:
+            self.trace_metrics(now)
+
+    def _probe(self, space: PacketNumberSpace, now: int) -> None:
+        """Allow probes and offer what is oldest in flight for sending again (rfc9002:6.2.4:1)."""
+        space.probes = PROBES_PER_TIMEOUT if space.eliciting_in_flight else 1
+        for packet in space.oldest_eliciting(PROBES_PER_TIMEOUT):
+            for token in packet.tokens:
+                token[0].on_lost(token, now)
+        if space.level == INITIAL and self.spaces[1].write_keys is not None:
+            # rfc9002:6.2.4:4 and coalesce a Handshake probe where there is something to repeat
+            for packet in self.spaces[1].oldest_eliciting(PROBES_PER_TIMEOUT):
+                for token in packet.tokens:
+                    token[0].on_lost(token, now)
+
+    # Housekeeping
+
+    def discard(self, space: PacketNumberSpace, now: int) -> None:
+        """Forget a space whose keys are gone (RFC 9002 section 6.4)."""
+        for packet in space.sent:
+            if packet.in_flight:
+                packet.path.bytes_in_flight -= packet.size
+        space.sent.clear()
+        space.eliciting_in_flight = 0
+        space.loss_at = NEVER
+        space.probes = 0
+        space.discarded = True
+        self.pto_count = 0  # rfc9002:6.2.2:4
+        self.arm(now)
+
+    def pto_ns(self) -> int:
+        """The current PTO without backoff, with the peer's max_ack_delay."""
+        return self._paths().rtt.pto_ns(self.max_ack_delay_ns)
+
+    def trace_metrics(self, now: int) -> None:
+        """Show the observer the current path's recovery state."""
+        trace = self.trace
+        if trace is None:
+            return
+        path = self._paths()
+        congestion, rtt = path.congestion, path.rtt
+        rate = path.pacing_rate()
+        trace.metrics_updated(
+            now,
+            RecoveryMetrics(
+                min_rtt_ns=rtt.min_rtt_ns,
+                smoothed_rtt_ns=rtt.smoothed_rtt_ns,
+                latest_rtt_ns=rtt.latest_rtt_ns,
+                rttvar_ns=rtt.rttvar_ns,
+                pto_count=self.pto_count,
+                congestion_window=congestion.congestion_window,
+                bytes_in_flight=path.bytes_in_flight,
+                ssthresh=congestion.ssthresh,
+                packets_in_flight=sum(space.eliciting_in_flight for space in self.spaces),
+                pacing_rate=None if rate is None else rate[0] * 8 * 1_000_000_000 // rate[1],
+            ),
+        )
+        path.trace_congestion_state(now, trace)

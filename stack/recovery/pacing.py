@@ -1,0 +1,34 @@
+"""Pacing: a token bucket filled at gain · window / smoothed_rtt (RFC 9002 section 7.7)."""
+
+from stack.congestion.controller import initial_window
+
+
+class Pacer:
+    """Spreads a window over a round trip. The bucket holds one initial window, so that short flights go at once."""
+
+    __slots__ = ("_capacity", "_filled_at", "_tokens")
+
+    def __init__(self, datagram_size: int) -> None:
+        # rfc9002:7.7:3 bursts no larger than the initial window
+        self._capacity = initial_window(datagram_size)
+        self._tokens = self._capacity
+        self._filled_at = 0
+
+    def ready_at(self, size: int, rate: tuple[int, int], now: int) -> int:
+        """Return when `size` bytes may go (`now` or earlier: at once); `rate` is bytes per ns as a fraction."""
+        bytes_, ns = rate
+        if self._tokens < self._capacity:
+            gained = (now - self._filled_at) * bytes_ // ns
+            if gained > 0:
+                self._tokens = min(self._tokens + gained, self._capacity)
+                # Advance only by the time the whole bytes took, so that fractions are not lost.
+                self._filled_at += gained * ns // bytes_
+        if self._tokens >= size:
+            return now
+        return self._filled_at + -(-(size - self._tokens) * ns // bytes_)
+
+    def on_sent(self, size: int, now: int) -> None:
+        """Take `size` bytes out; the bucket may go below empty (probes and ACKs are never held back)."""
+        if self._tokens == self._capacity:
+            self._filled_at = now
+        self._tokens -= size

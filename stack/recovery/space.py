@@ -1,0 +1,103 @@
+"""A packet number space: its numbers, keys, and what is in flight in it (RFC 9000 section 12.3, RFC 9002 A)."""
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from stack.crypto.packet_protection import Keys
+from stack.recovery.acknowledgments import NEVER, Acknowledgments
+from stack.recovery.sent import SentPacket
+
+if TYPE_CHECKING:
+    from stack.streams.crypto import CryptoStream
+
+
+class PacketNumberSpace:
+    """One of Initial, Handshake and application data.
+
+    `sent` holds every packet not yet acknowledged or lost, in the order of packet numbers. `probes` counts the packets
+    that may go regardless of the congestion window because a PTO expired.
+    """
+
+    __slots__ = (
+        "acks",
+        "crypto",
+        "discarded",
+        "eliciting_in_flight",
+        "largest_acked",
+        "last_eliciting_sent_at",
+        "level",
+        "loss_at",
+        "next_packet_number",
+        "packet_type",
+        "probes",
+        "read_keys",
+        "run_first_at",
+        "run_last_number",
+        "sent",
+        "write_keys",
+    )
+
+    def __init__(self, level: int, packet_type: int, acks: Acknowledgments, crypto: "CryptoStream") -> None:
+        self.level = level
+        self.packet_type = packet_type
+        self.acks = acks
+        self.crypto = crypto
+        self.read_keys: Keys | None = None
+        self.write_keys: Keys | None = None
+        self.discarded = False
+        self.next_packet_number = 0
+        self.sent: deque[SentPacket] = deque()
+        self.largest_acked = -1
+        self.eliciting_in_flight = 0
+        self.last_eliciting_sent_at = 0
+        self.loss_at = NEVER  # when the time threshold declares the next loss
+        self.probes = 0
+        # The current run of losses with no acknowledged packet in it, for persistent congestion
+        self.run_first_at = NEVER
+        self.run_last_number = -2
+
+    def take_acknowledged(self, ranges: list[tuple[int, int]]) -> tuple[list[SentPacket], list[SentPacket]]:
+        """Remove what `ranges` (largest first, inclusive) acknowledge.
+
+        Returns the newly acknowledged packets and those sent before the largest acknowledged one and still missing,
+        both ascending. The missing ones are taken out as well: put back those that are not lost with `put_back`.
+        """
+        sent = self.sent
+        acked: list[SentPacket] = []
+        missing: list[SentPacket] = []
+        horizon = max(self.largest_acked, ranges[0][1])
+        index = len(ranges) - 1
+        smallest, largest = ranges[index]
+        while sent and sent[0].packet_number <= horizon:
+            packet = sent.popleft()
+            number = packet.packet_number
+            while number > largest and index > 0:
+                index -= 1
+                smallest, largest = ranges[index]
+            if smallest <= number <= largest:
+                acked.append(packet)
+            else:
+                missing.append(packet)
+        return acked, missing
+
+    def take_overdue(self) -> list[SentPacket]:
+        """Remove and return all packets sent before the largest acknowledged one."""
+        sent = self.sent
+        missing: list[SentPacket] = []
+        while sent and sent[0].packet_number <= self.largest_acked:
+            missing.append(sent.popleft())
+        return missing
+
+    def put_back(self, packets: list[SentPacket]) -> None:
+        """Return packets, ascending, that `take_acknowledged` or `take_overdue` took and that are not lost yet."""
+        self.sent.extendleft(reversed(packets))
+
+    def oldest_eliciting(self, count: int) -> list[SentPacket]:
+        """The `count` oldest ack-eliciting packets in flight: what a probe repeats."""
+        found: list[SentPacket] = []
+        for packet in self.sent:
+            if packet.ack_eliciting:
+                found.append(packet)
+                if len(found) == count:
+                    break
+        return found

@@ -1,0 +1,317 @@
+"""From what is owed to datagrams: choosing frames, coalescing, padding, protection (RFC 9000 sections 12 to 14)."""
+
+from typing import TYPE_CHECKING, Final
+
+from stack.crypto.packet_protection import TAG_LENGTH, protect_packet
+from stack.lifecycle import State
+from stack.limits import MAX_DATAGRAMS_PER_TRANSMIT
+from stack.observer import PacketInfo
+from stack.recovery.acknowledgments import NEVER
+from stack.recovery.sent import SentPacket, Token
+from stack.tls.engine import APPLICATION, HANDSHAKE, INITIAL
+from stack.wire import header as wire
+from stack.wire.frames import PING
+from stack.wire.header import SMALLEST_INITIAL_DATAGRAM
+from stack.wire.packet_number import packet_number_length
+from stack.wire.varint import varint_size
+
+if TYPE_CHECKING:
+    from stack.connection import Connection
+    from stack.path.path import Path
+    from stack.recovery.space import PacketNumberSpace
+
+SAMPLE_PAYLOAD: Final = 4  # bytes of packet number and payload together, so that there is a sample
+SMALLEST_ROOM: Final = 32  # bytes of frames: less is not worth another packet in the datagram
+
+_PING_FRAME: Final = bytes((PING,))
+
+
+class Draft:
+    """A packet whose frames are chosen and that is not protected yet, so that it can still be padded."""
+
+    __slots__ = (
+        "eliciting",
+        "number",
+        "number_length",
+        "overhead",
+        "padded",
+        "parts",
+        "size",
+        "space",
+        "tokens",
+    )
+
+    def __init__(self, space: "PacketNumberSpace", number: int, number_length: int, overhead: int) -> None:
+        self.space = space
+        self.number = number
+        self.number_length = number_length
+        self.overhead = overhead  # bytes of header and tag
+        self.parts: list[bytes] = []
+        self.tokens: list[Token] = []
+        self.size = 0  # bytes of frames
+        self.eliciting = False
+        self.padded = False
+
+
+class Sender:
+    """The sending half of a connection. `pacing_at` is when pacing lets the next datagram go, NEVER if not waiting."""
+
+    __slots__ = ("_connection", "pacing_at", "path")
+
+    def __init__(self, connection: "Connection", path: "Path") -> None:
+        self._connection = connection
+        self.path = path
+        self.pacing_at = NEVER
+
+    def transmit(self, now: int) -> list[bytes]:
+        """Return the datagrams that may go now, in order."""
+        connection = self._connection
+        closing = connection.closing
+        self.pacing_at = NEVER
+        if closing.over:
+            if closing.pending and closing.state is State.CLOSING:
+                closing.pending = False
+                return self._close_datagram(now)
+            return []
+        datagrams: list[bytes] = []
+        while len(datagrams) < MAX_DATAGRAMS_PER_TRANSMIT:
+            datagram = self._next_datagram(now)
+            if not datagram:
+                break
+            datagrams.append(datagram)
+        else:
+            self.pacing_at = now  # more is ready: come back at once
+        if datagrams:
+            connection.recovery.arm(now)
+            self._count(datagrams, now)
+        return datagrams
+
+    def _count(self, datagrams: list[bytes], now: int) -> None:
+        stats, trace = self._connection.stats, self._connection.trace
+        stats.datagrams_sent += len(datagrams)
+        sizes = [len(datagram) for datagram in datagrams]
+        stats.bytes_sent += sum(sizes)
+        if trace is not None:
+            trace.datagrams_sent(now, sizes, 0)
+            self._connection.recovery.trace_metrics(now)
+
+    def _next_datagram(self, now: int) -> bytes:
+        """Build one datagram; b"" when nothing can or need go."""
+        path = self.path
+        room = path.datagram_size
+        if not path.validated:
+            if path.amplification_blocked():
+                return b""
+            room = min(room, path.amplification_credit())
+        spaces = self._connection.spaces
+        application = spaces[2]
+        if spaces[1].discarded:  # and so is Initial: the usual case
+            draft = self._draft(application, room, now)
+            return b"" if draft is None else self._seal(draft, now)
+        drafts: list[Draft] = []
+        must_pad = False
+        left = room
+        for space in spaces:
+            if space.discarded or space.write_keys is None or left < SMALLEST_ROOM + 64:
+                continue
+            if space.level == INITIAL and room < SMALLEST_INITIAL_DATAGRAM:
+                continue  # rfc9000:14.1:2 could not be padded: wait for credit
+            draft = self._draft(space, left, now)
+            if draft is None:
+                continue
+            drafts.append(draft)
+            left -= draft.overhead + draft.size
+            if space.level == INITIAL and (draft.eliciting or self._connection.is_client):
+                must_pad = True
+        if not drafts:
+            return b""
+        if must_pad:  # rfc9000:14.1:1, rfc9000:14.1:2
+            self._pad(drafts[-1], SMALLEST_INITIAL_DATAGRAM - (room - left))
+        return b"".join([self._seal(draft, now) for draft in drafts])
+
+    @staticmethod
+    def _pad(draft: Draft, count: int) -> None:
+        if count > 0:
+            draft.parts.append(bytes(count))
+            draft.size += count
+            draft.padded = True
+
+    # Frames
+
+    def _may_send_data(self, space: "PacketNumberSpace", now: int) -> bool:
+        """Whether congestion control and pacing let new data go in `space` (probes always may)."""
+        if space.probes:
+            return True
+        path = self.path
+        if path.bytes_in_flight + path.datagram_size > path.congestion.congestion_window:
+            path.app_limited = False
+            return False
+        ready_at = path.paced_until(now)
+        if ready_at > now:
+            path.app_limited = False
+            self.pacing_at = ready_at
+            return False
+        return True
+
+    def _draft(self, space: "PacketNumberSpace", room: int, now: int) -> Draft | None:
+        """Choose the frames of the next packet in `space`, at most `room` bytes with everything; None for no packet."""
+        connection = self._connection
+        acks = space.acks
+        ack_due = acks.ack_at <= now
+        crypto = space.crypto.buffer.pending
+        is_application = space.level == APPLICATION
+        control, scheduler = connection.control, connection.streams.scheduler
+        data = crypto or (is_application and (bool(control) or bool(scheduler)))
+        if data and not self._may_send_data(space, now):
+            data = False
+        elif not data and is_application and not space.probes:
+            self.path.app_limited = True
+        if not (data or ack_due or space.probes):
+            return None
+        number = space.next_packet_number
+        number_length = packet_number_length(number, space.largest_acked)
+        draft = Draft(space, number, number_length, self._overhead(space, number_length))
+        room -= draft.overhead
+        parts, tokens = draft.parts, draft.tokens
+        if acks.unsent:  # rfc9000:13.2.1:5
+            frame = acks.frame(now)
+            if len(frame) <= room:
+                parts.append(frame)
+                tokens.append((acks, acks.largest_received))
+                acks.on_sent()
+                draft.size = len(frame)
+        ack_size = draft.size
+        if data:
+            if crypto:
+                draft.size += space.crypto.write(room - draft.size, parts, tokens)
+            if is_application:
+                if control:
+                    draft.size += control.write(room - draft.size, parts, tokens)
+                if scheduler:
+                    draft.size += scheduler.write(room - draft.size, parts, tokens)
+        draft.eliciting = draft.size > ack_size
+        if (space.probes and not draft.eliciting) or acks.wants_ping(draft.eliciting):
+            parts.append(_PING_FRAME)  # rfc9002:6.2.4:3, rfc9002:6.2.4:8
+            draft.size += 1
+            draft.eliciting = True
+        if not parts:
+            return None
+        self._pad(draft, SAMPLE_PAYLOAD - number_length - draft.size)
+        return draft
+
+    def _overhead(self, space: "PacketNumberSpace", number_length: int) -> int:
+        """Bytes of header and tag of a packet in `space`."""
+        connection = self._connection
+        destination = len(connection.remote_ids.current)
+        if space.level == APPLICATION:
+            return 1 + destination + number_length + TAG_LENGTH
+        size = 1 + 4 + 1 + destination + 1 + len(connection.local_ids.first) + 2 + number_length + TAG_LENGTH
+        if space.level == INITIAL:
+            token = connection.handshake.token
+            size += varint_size(len(token)) + len(token)
+        return size
+
+    # Packets
+
+    def _seal(self, draft: Draft, now: int) -> bytes:
+        """Protect a draft and take note of it as sent."""
+        space, number, number_length = draft.space, draft.number, draft.number_length
+        connection = self._connection
+        keys = space.write_keys
+        if keys is None:
+            raise RuntimeError("a packet was drafted without keys")
+        payload = b"".join(draft.parts)
+        header = self._header(space, number, number_length, len(payload))
+        packet = protect_packet(keys, header, number_length, number, payload)
+        space.next_packet_number = number + 1  # rfc9000:12.3:1
+        size = len(packet)
+        in_flight = draft.eliciting or draft.padded  # RFC 9002 section 2
+        path = self.path
+        connection.recovery.on_packet_sent(
+            space, SentPacket(number, now, size, draft.eliciting, in_flight, draft.tokens, path)
+        )
+        path.bytes_sent += size
+        if in_flight and path.pacer is not None:
+            path.pacer.on_sent(size, now)
+        if draft.eliciting:
+            connection.idle.on_eliciting_sent(now)
+            if space.probes:
+                space.probes -= 1
+        connection.stats.packets_sent += 1
+        if connection.trace is not None:
+            self._trace_sent(space, number, header, payload, size, now)
+        if space.level == HANDSHAKE:
+            connection.handshake.on_handshake_packet_sent(now)
+        return packet
+
+    def _header(self, space: "PacketNumberSpace", number: int, number_length: int, payload_length: int) -> bytes:
+        connection = self._connection
+        if space.level == APPLICATION:
+            first = 0x40 | number_length - 1
+            truncated = (number & (1 << 8 * number_length) - 1).to_bytes(number_length)
+            return b"%c%b%b" % (first, connection.remote_ids.current, truncated)
+        return wire.encode_long_header(
+            connection.version,
+            space.packet_type,
+            connection.remote_ids.current,
+            connection.local_ids.first,
+            connection.handshake.token if space.level == INITIAL else b"",
+            payload_length + TAG_LENGTH,
+            number,
+            number_length,
+        )
+
+    def _close_datagram(self, now: int) -> list[bytes]:
+        """CONNECTION_CLOSE in every packet type that the peer may be able to read (rfc9000:10.2.3:1 and following)."""
+        connection = self._connection
+        path = self.path
+        room = min(path.datagram_size, path.amplification_credit())
+        drafts: list[Draft] = []
+        used = 0
+        for space in connection.spaces:
+            if space.discarded or space.write_keys is None:
+                continue
+            if space.level == APPLICATION and not connection.handshake_complete and drafts:
+                continue
+            number = space.next_packet_number
+            number_length = packet_number_length(number, space.largest_acked)
+            draft = Draft(space, number, number_length, self._overhead(space, number_length))
+            frame = connection.closing.frame(space.level)
+            if used + draft.overhead + len(frame) > room:
+                break
+            draft.parts.append(frame)
+            draft.size = len(frame)
+            self._pad(draft, SAMPLE_PAYLOAD - number_length - draft.size)
+            used += draft.overhead + draft.size
+            drafts.append(draft)
+        if not drafts:
+            return []
+        if connection.is_client and drafts[0].space.level == INITIAL:
+            self._pad(drafts[-1], SMALLEST_INITIAL_DATAGRAM - used)
+        datagrams = [b"".join([self._seal(draft, now) for draft in drafts])]
+        self._count(datagrams, now)
+        return datagrams
+
+    def _trace_sent(
+        self, space: "PacketNumberSpace", number: int, header: bytes, payload: bytes, size: int, now: int
+    ) -> None:
+        connection = self._connection
+        trace = connection.trace
+        if trace is None:
+            return
+        short = space.level == APPLICATION
+        trace.packet_sent(
+            now,
+            PacketInfo(
+                packet_type=wire.PACKET_TYPE_NAMES[space.packet_type],
+                packet_number=number,
+                version=0 if short else connection.version.number,
+                destination_cid=connection.remote_ids.current,
+                source_cid=b"" if short else connection.local_ids.first,
+                token=connection.handshake.token if space.level == INITIAL else b"",
+                key_phase=header[0] >> 2 & 1 if short else 0,
+                spin=header[0] >> 5 & 1 if short else 0,
+                size=size,
+                payload=payload,
+            ),
+        )

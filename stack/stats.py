@@ -1,0 +1,24 @@
+"""Counters of one connection; plain ints, always on."""
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class ConnectionStats:
+    """What a connection has done so far. Bytes are UDP payload bytes unless the name says stream."""
+
+    datagrams_sent: int = 0
+    datagrams_received: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    packets_sent: int = 0
+    packets_received: int = 0
+    packets_dropped: int = 0  # undecryptable, duplicate or malformed
+    packets_lost: int = 0
+    bytes_lost: int = 0
+    stream_bytes_sent: int = 0  # including retransmissions
+    stream_bytes_retransmitted: int = 0
+    stream_bytes_received: int = 0  # new bytes only
+    pto_expired: int = 0
+    congestion_events: int = 0
+    persistent_congestion_events: int = 0

@@ -1,0 +1,46 @@
+"""CRYPTO data of one encryption level, both directions (RFC 9000 sections 7.5, 19.6)."""
+
+from stack.errors import CRYPTO_BUFFER_EXCEEDED, TransportError
+from stack.limits import MAX_CRYPTO_BUFFER
+from stack.recovery.sent import Token
+from stack.streams.receive import Reassembly
+from stack.streams.send import SendBuffer
+from stack.wire.frames import CRYPTO, encode_crypto_header
+
+
+class CryptoStream:
+    """Handshake bytes of one level. Owns the tokens (self, start, end) of its CRYPTO frames."""
+
+    __slots__ = ("_received", "buffer")
+
+    def __init__(self) -> None:
+        self.buffer = SendBuffer()
+        self._received = Reassembly()
+
+    def receive(self, offset: int, data: bytes) -> bytes:
+        """Take a CRYPTO frame's data; return what is now in order (rfc9000:7.5:1 and its limit)."""
+        if offset + len(data) - self._received.received > MAX_CRYPTO_BUFFER:
+            raise TransportError(CRYPTO_BUFFER_EXCEEDED, f"CRYPTO data at offset {offset}", CRYPTO)
+        self._received.add(offset, data)
+        return self._received.take()
+
+    def write(self, room: int, parts: list[bytes], tokens: list[Token]) -> int:
+        """Put CRYPTO frames into `parts` as long as they fit into `room` bytes; return the bytes used."""
+        buffer = self.buffer
+        used = 0
+        while buffer.pending and room - used > 12:  # a frame's header takes at most 11 bytes here
+            start, end = buffer.next_range(room - used - 11, buffer.written)
+            header = encode_crypto_header(start, end - start)
+            parts.append(header)
+            parts.append(buffer.slice(start, end))
+            tokens.append((self, start, end))
+            used += len(header) + end - start
+        return used
+
+    def on_acked(self, token: Token, now: int) -> None:
+        """The peer has these bytes."""
+        self.buffer.on_acked(token[1], token[2])
+
+    def on_lost(self, token: Token, now: int) -> None:
+        """These bytes go again."""
+        self.buffer.on_lost(token[1], token[2])

@@ -1,0 +1,241 @@
+"""The receiving part of a stream: reassembly, final size, states (RFC 9000 sections 2.2, 3.2, 4.5)."""
+
+from enum import Enum
+from typing import Final
+
+from stack.errors import (
+    FINAL_SIZE_ERROR,
+    FLOW_CONTROL_ERROR,
+    INTERNAL_ERROR,
+    TransportError,
+)
+from stack.limits import MAX_STREAM_GAPS
+from stack.ranges import RangeSet
+from stack.streams.flow import ReceiveWindow
+
+
+class ReceiveState(Enum):
+    """RFC 9000 figure 3."""
+
+    RECV = "recv"
+    SIZE_KNOWN = "size_known"
+    DATA_RECVD = "data_recvd"
+    DATA_READ = "data_read"
+    RESET_RECVD = "reset_recvd"
+    RESET_READ = "reset_read"
+
+
+class Trigger(Enum):
+    """What moves a receiving stream."""
+
+    FIN = "STREAM with FIN"
+    ALL = "all data received"
+    READ = "application read all, or learned of the reset"
+    RESET = "RESET_STREAM"
+
+
+TRANSITIONS: Final[dict[ReceiveState, dict[Trigger, ReceiveState]]] = {
+    ReceiveState.RECV: {Trigger.FIN: ReceiveState.SIZE_KNOWN, Trigger.RESET: ReceiveState.RESET_RECVD},
+    ReceiveState.SIZE_KNOWN: {Trigger.ALL: ReceiveState.DATA_RECVD, Trigger.RESET: ReceiveState.RESET_RECVD},
+    ReceiveState.DATA_RECVD: {Trigger.READ: ReceiveState.DATA_READ},
+    ReceiveState.DATA_READ: {},
+    ReceiveState.RESET_RECVD: {Trigger.READ: ReceiveState.RESET_READ},
+    ReceiveState.RESET_READ: {},
+}
+
+
+class Reassembly:
+    """Bytes that arrive in any order, given out in order. Used by streams and by CRYPTO.
+
+    In-order data is queued as it came. Data beyond a gap goes into one buffer that starts at the gap, so overlaps cost
+    nothing and memory is bounded by the window.
+    """
+
+    __slots__ = ("_beyond", "_pending", "_ready", "received")
+
+    def __init__(self) -> None:
+        self.received = 0  # bytes received without a gap; they are queued or were taken
+        self._ready: list[bytes] = []
+        self._pending = RangeSet()  # offsets held beyond the gap
+        self._beyond = bytearray()  # from offset `received` on
+
+    @property
+    def gaps(self) -> int:
+        """Number of pieces that wait for a gap to fill."""
+        return len(self._pending)
+
+    def add(self, offset: int, data: bytes) -> bool:
+        """Take `data` at `offset`; return whether more can be taken in order than before."""
+        start = self.received
+        if offset == start and not self._pending.starts:
+            if not data:
+                return False
+            self._ready.append(data)
+            self.received = start + len(data)
+            return True
+        end = offset + len(data)
+        if end <= start:
+            return False
+        if offset < start:
+            data = data[start - offset :]
+            offset = start
+        beyond = self._beyond
+        index = offset - start
+        if index > len(beyond):
+            beyond.extend(bytes(index - len(beyond)))
+        beyond[index : index + len(data)] = data
+        self._pending.add(offset, end)
+        if offset > start:
+            return False
+        length = self._pending.ends[0] - start
+        self._pending.drop_below(start + length)
+        self._ready.append(bytes(beyond[:length]))
+        del beyond[:length]
+        self.received = start + length
+        return True
+
+    def take(self, limit: int | None = None) -> bytes:
+        """Give out what is in order, at most `limit` bytes."""
+        ready = self._ready
+        if not ready:
+            return b""
+        data = ready[0] if len(ready) == 1 else b"".join(ready)
+        ready.clear()
+        if limit is not None and len(data) > limit:
+            ready.append(data[limit:])
+            return data[:limit]
+        return data
+
+    def clear(self) -> None:
+        """Drop everything held."""
+        self._ready.clear()
+        self._pending.clear()
+        self._beyond.clear()
+
+
+class ReceiveStream:
+    """What arrives on a stream. `window` is its flow control; the connection's is the stream table's business."""
+
+    __slots__ = (
+        "_buffer",
+        "_read",
+        "announced",
+        "discarding",
+        "final_size",
+        "reset_code",
+        "state",
+        "stream_id",
+        "window",
+    )
+
+    def __init__(self, stream_id: int, window: int) -> None:
+        """`window`: bytes that the peer may send before the application reads."""
+        self.stream_id = stream_id
+        self.window = ReceiveWindow(window)
+        self.state = ReceiveState.RECV
+        self.final_size: int | None = None
+        self.reset_code = 0
+        self.discarding = False  # the application stopped reading; data is taken and forgotten
+        self.announced = False  # StreamReadable was said and the application has not come up empty since
+        self._buffer = Reassembly()
+        self._read = 0
+
+    @property
+    def consumed(self) -> int:
+        """Bytes that the application took, or that were discarded."""
+        return self._read
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more will happen (a terminal state)."""
+        return self.state is ReceiveState.DATA_READ or self.state is ReceiveState.RESET_READ
+
+    def _move(self, trigger: Trigger) -> None:
+        self.state = TRANSITIONS[self.state][trigger]
+
+    def on_data(self, offset: int, data: bytes, fin: bool, frame_type: int) -> tuple[int, bool]:
+        """STREAM frame; return how many bytes count for connection flow control, and whether there is news to read."""
+        end = offset + len(data)
+        window = self.window
+        if end > window.limit:
+            # rfc9000:4.1:2
+            raise TransportError(
+                FLOW_CONTROL_ERROR, f"stream {self.stream_id}: offset {end}, limit {window.limit}", frame_type
+            )
+        if fin or self.final_size is not None:
+            self._check_final_size(end, fin, frame_type)
+        new = end - window.received
+        if new > 0:
+            window.received = end
+        else:
+            new = 0
+        if self.state is not ReceiveState.RECV and self.state is not ReceiveState.SIZE_KNOWN:
+            return new, False
+        if fin and self.final_size is None:
+            self.final_size = end
+            self._move(Trigger.FIN)
+        buffer = self._buffer
+        news = buffer.add(offset, data)
+        if buffer.gaps > MAX_STREAM_GAPS:
+            raise TransportError(INTERNAL_ERROR, f"stream {self.stream_id}: too many gaps", frame_type)
+        if buffer.received == self.final_size:
+            self._move(Trigger.ALL)
+            news = True
+        if self.discarding:
+            self.read(None)
+            return new, False
+        return new, news
+
+    def _check_final_size(self, end: int, fin: bool, frame_type: int) -> None:
+        known = self.final_size
+        if known is not None and (end > known or (fin and end != known)):
+            # rfc9000:4.5:3
+            raise TransportError(
+                FINAL_SIZE_ERROR, f"stream {self.stream_id}: final size {known}, now {end}", frame_type
+            )
+        if fin and end < self.window.received:
+            # rfc9000:4.5:3
+            raise TransportError(
+                FINAL_SIZE_ERROR,
+                f"stream {self.stream_id}: final size {end} below received {self.window.received}",
+                frame_type,
+            )
+
+    def on_reset(self, code: int, final_size: int, frame_type: int) -> tuple[int, bool]:
+        """RESET_STREAM; return what counts for connection flow control, and whether the application has news."""
+        if final_size > self.window.limit:
+            raise TransportError(
+                FLOW_CONTROL_ERROR,
+                f"stream {self.stream_id}: final size {final_size} above its limit",
+                frame_type,
+            )
+        self._check_final_size(final_size, True, frame_type)
+        new = final_size - self.window.received
+        self.window.received = final_size
+        self.final_size = final_size
+        if Trigger.RESET not in TRANSITIONS[self.state]:
+            return new, False
+        self._move(Trigger.RESET)
+        self.reset_code = code
+        self._buffer.clear()
+        return new, True
+
+    def read(self, limit: int | None) -> bytes:
+        """Give out data in order; moves to DATA_READ with the last byte."""
+        data = self._buffer.take(limit)
+        self._read += len(data)
+        self.window.consumed = self._read
+        if not data:
+            self.announced = False
+        if self.state is ReceiveState.DATA_RECVD and self._read == self.final_size:
+            self._move(Trigger.READ)
+        return data
+
+    def read_reset(self) -> None:
+        """The application has learned of the reset."""
+        self._move(Trigger.READ)
+
+    def discard(self) -> None:
+        """Stop keeping data; the peer was asked to stop sending."""
+        self.discarding = True
+        self.read(None)

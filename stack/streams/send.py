@@ -1,0 +1,251 @@
+"""The sending part of a stream: buffer, retransmission, states (RFC 9000 sections 2.2, 3.1, 13.3)."""
+
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from stack.errors import StreamError, StreamStopped
+from stack.ranges import RangeSet
+from stack.recovery.sent import Token
+
+if TYPE_CHECKING:
+    from stack.streams.table import StreamTable
+
+
+class SendState(Enum):
+    """RFC 9000 figure 2 (Ready and Send are one: nothing depends on the difference)."""
+
+    SEND = "send"
+    DATA_SENT = "data_sent"
+    DATA_RECVD = "data_recvd"
+    RESET_SENT = "reset_sent"
+    RESET_RECVD = "reset_recvd"
+
+
+class Trigger(Enum):
+    """What moves a sending stream."""
+
+    FIN = "STREAM with FIN sent"
+    ALL_ACKED = "all data and FIN acknowledged"
+    RESET = "RESET_STREAM sent"
+    RESET_ACKED = "RESET_STREAM acknowledged"
+
+
+TRANSITIONS: Final[dict[SendState, dict[Trigger, SendState]]] = {
+    SendState.SEND: {Trigger.FIN: SendState.DATA_SENT, Trigger.RESET: SendState.RESET_SENT},
+    SendState.DATA_SENT: {Trigger.ALL_ACKED: SendState.DATA_RECVD, Trigger.RESET: SendState.RESET_SENT},
+    SendState.DATA_RECVD: {},
+    SendState.RESET_SENT: {Trigger.RESET_ACKED: SendState.RESET_RECVD},
+    SendState.RESET_RECVD: {},
+}
+
+
+class SendBuffer:
+    """Bytes written, from the first one not acknowledged on. Used by streams and by CRYPTO.
+
+    Offsets are those of the stream. What was lost is kept as ranges and goes out again before anything new.
+    """
+
+    __slots__ = ("_acked", "_base", "_data", "lost", "next_offset", "written")
+
+    def __init__(self) -> None:
+        self._data = bytearray()  # from offset _base on
+        self._base = 0
+        self._acked = RangeSet()  # acknowledged beyond _base
+        self.lost = RangeSet()
+        self.next_offset = 0  # everything below was sent at least once
+        self.written = 0
+
+    @property
+    def held(self) -> int:
+        """Bytes that wait to be sent or acknowledged."""
+        return len(self._data)
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is something to send, regardless of flow control."""
+        return self.next_offset < self.written or bool(self.lost.starts)
+
+    @property
+    def all_acked(self) -> bool:
+        """Whether every byte written was acknowledged."""
+        return self._base == self.written
+
+    def append(self, data: bytes | memoryview) -> None:
+        """Take `data` for sending."""
+        self._data += data
+        self.written += len(data)
+
+    def slice(self, start: int, end: int) -> bytes:
+        """The bytes from offset `start` to `end`."""
+        base = self._base
+        return bytes(memoryview(self._data)[start - base : end - base])
+
+    def next_range(self, room: int, limit: int) -> tuple[int, int]:
+        """Take the next offsets to send: at most `room` bytes, new ones below `limit`. Empty when start == end."""
+        if self.lost.starts:
+            return self.lost.pop_first(room)
+        start = self.next_offset
+        end = min(start + room, self.written, limit)
+        if end <= start:
+            return start, start
+        self.next_offset = end
+        return start, end
+
+    def on_acked(self, start: int, end: int) -> None:
+        """The peer has [start, end)."""
+        if self.lost.starts:
+            self.lost.subtract(start, end)
+        if start <= self._base and not self._acked.starts:
+            if end > self._base:
+                del self._data[: end - self._base]
+                self._base = end
+            return
+        self._acked.add(start, end)
+        if self._acked.starts[0] <= self._base:
+            end = self._acked.ends[0]
+            if end > self._base:
+                del self._data[: end - self._base]
+                self._base = end
+            self._acked.drop_below(end)
+
+    def on_lost(self, start: int, end: int) -> None:
+        """[start, end) must go again, except what was acknowledged meanwhile."""
+        start = max(start, self._base)
+        if start >= end:
+            return
+        self.lost.add(start, end)
+        for acked_start, acked_end in self._acked:
+            self.lost.subtract(acked_start, acked_end)
+
+    def clear(self) -> None:
+        """Drop everything: the stream was reset. `next_offset` stays, as the final size."""
+        self._data.clear()
+        self._acked.clear()
+        self.lost.clear()
+        self._base = self.written = self.next_offset
+
+
+class SendStream:
+    """What is sent on a stream. Owns the tokens (self, start, end, fin) of its STREAM frames."""
+
+    __slots__ = (
+        "_table",
+        "buffer",
+        "fin_acked",
+        "fin_pending",
+        "fin_written",
+        "max_data",
+        "queued",
+        "reset_code",
+        "state",
+        "stop_code",
+        "stream_id",
+        "wants_writable",
+    )
+
+    def __init__(self, stream_id: int, max_data: int, table: "StreamTable") -> None:
+        """`max_data`: the peer's limit for this stream."""
+        self.stream_id = stream_id
+        self._table = table
+        self.buffer = SendBuffer()
+        self.max_data = max_data
+        self.state = SendState.SEND
+        self.fin_written = False  # the application ended the stream
+        self.fin_pending = False  # FIN must go (again)
+        self.fin_acked = False
+        self.queued = False  # stands in the scheduler's queue
+        self.wants_writable = False  # a write took less than it was given
+        self.reset_code: int | None = None
+        self.stop_code: int | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more will happen (a terminal state)."""
+        return self.state is SendState.DATA_RECVD or self.state is SendState.RESET_RECVD
+
+    def _move(self, trigger: Trigger) -> None:
+        self.state = TRANSITIONS[self.state][trigger]
+
+    def write(self, data: bytes | memoryview, end: bool, room: int) -> int:
+        """Take at most `room` bytes of `data`; `end` counts when all of it was taken. Returns the bytes taken."""
+        if self.stop_code is not None:
+            raise StreamStopped(self.stream_id, self.stop_code)
+        if self.reset_code is not None:
+            raise StreamError(f"stream {self.stream_id} was reset by this end: nothing more can be written")
+        if self.fin_written:
+            raise StreamError(f"stream {self.stream_id} has ended: nothing more can be written")
+        taken = min(len(data), room)
+        if taken:
+            self.buffer.append(data if taken == len(data) else memoryview(data)[:taken])
+        if taken == len(data):
+            if end:
+                self.fin_written = self.fin_pending = True
+        else:
+            self.wants_writable = True
+        return taken
+
+    def pending(self) -> bool:
+        """Whether a STREAM frame could go, by this stream's own flow control."""
+        buffer = self.buffer
+        if buffer.lost.starts:
+            return True
+        if buffer.next_offset < buffer.written:
+            return buffer.next_offset < self.max_data
+        return self.fin_pending
+
+    def blocked(self) -> bool:
+        """Whether there is new data that the peer's stream limit holds back."""
+        return self.max_data <= self.buffer.next_offset < self.buffer.written
+
+    def on_blocked(self) -> None:
+        """The scheduler found new data, and the peer's stream limit reached."""
+        self._table.on_stream_blocked(self)
+
+    def on_fin_sent(self) -> None:
+        """A STREAM frame with FIN went out."""
+        self.fin_pending = False
+        if self.state is SendState.SEND:
+            self._move(Trigger.FIN)
+
+    def on_acked(self, token: Token, now: int) -> None:
+        """A STREAM frame (self, start, end, fin) arrived."""
+        if self.reset_code is not None:
+            return
+        _, start, end, fin = token
+        buffer = self.buffer
+        buffer.on_acked(start, end)
+        if fin:
+            self.fin_acked = True
+            self.fin_pending = False
+        if self.fin_acked and buffer.all_acked:
+            if self.state is SendState.DATA_SENT:
+                self._move(Trigger.ALL_ACKED)
+                self._table.on_send_finished(self)
+        elif self.wants_writable:
+            self._table.on_send_room(self)
+
+    def on_lost(self, token: Token, now: int) -> None:
+        """A STREAM frame was lost: its bytes go again, unless the stream was reset."""
+        if self.reset_code is not None or self.finished:
+            return
+        _, start, end, fin = token
+        self.buffer.on_lost(start, end)
+        if fin and not self.fin_acked:
+            self.fin_pending = True
+        self._table.queue(self)
+
+    def reset(self, code: int) -> bool:
+        """Give up sending; return whether a RESET_STREAM is owed (not in a terminal state, rfc9000:3.3:1)."""
+        if self.reset_code is not None or self.finished:
+            return False
+        self.reset_code = code
+        self.fin_pending = False
+        self._move(Trigger.RESET)
+        self.buffer.clear()
+        return True
+
+    def on_reset_acked(self) -> None:
+        """The peer has our RESET_STREAM."""
+        if self.state is SendState.RESET_SENT:
+            self._move(Trigger.RESET_ACKED)
+            self._table.on_send_finished(self)

@@ -1,0 +1,136 @@
+"""Factories of the stack's own TLS 1.3 engines: whom to trust, who we are, and what may be negotiated.
+
+This version does full handshakes with server certificates: no HelloRetryRequest, so both ends must share the
+client's first groups, no session tickets and no client certificates.
+"""
+
+from collections.abc import Container
+from dataclasses import dataclass
+
+from stack.errors import ConfigError
+from stack.randomness import Randomness
+from stack.tls.certificates import Authorities, Credentials, Pinned, Trust
+from stack.tls.client import ClientHandshake
+from stack.tls.engine import LocalTransportParameters
+from stack.tls.groups import GROUPS, P256, X25519
+from stack.tls.schedule import SUITES
+from stack.tls.server import ServerHandshake
+from stack.tls.signatures import SCHEMES
+
+DEFAULT_ALPN = ("quicsim",)
+DEFAULT_GROUPS = (X25519, P256)
+
+
+def _check_numbers(field: str, values: tuple[int, ...], known: Container[int], names: str) -> None:
+    """Check a preference list. Raises ConfigError."""
+    unknown = [f"0x{value:04x}" for value in values if value not in known]
+    if unknown or not values or len(set(values)) != len(values):
+        shown = ", ".join(f"0x{value:04x}" for value in values)
+        raise ConfigError(f"{field} = ({shown}): must be one or more of {names}, none twice")
+
+
+def _check_common(alpn: tuple[str, ...], suites: tuple[int, ...], groups: tuple[int, ...]) -> None:
+    """Check the fields that both factories have. Raises ConfigError."""
+    if not isinstance(alpn, tuple) or not alpn or not all(1 <= len(protocol.encode()) <= 255 for protocol in alpn):
+        raise ConfigError(f"alpn = {alpn!r}: must be a tuple of one or more names of 1 to 255 bytes")
+    _check_numbers("suites", suites, SUITES, ", ".join(f"0x{suite:04x}" for suite in SUITES))
+    _check_numbers("groups", groups, GROUPS, ", ".join(f"0x{group:04x}" for group in GROUPS))
+
+
+@dataclass(frozen=True, slots=True)
+class ClientTls:
+    """Makes client engines.
+
+    `trust` says which servers are accepted; a server's own Credentials pin its leaf. `alpn`, `suites`,
+    `groups` and `signatures` are in order of preference. `key_shares` is the number of `groups`, from the
+    first on, for which the ClientHello carries a key share.
+
+    Raises ConfigError naming the field, its value and what would be right.
+    """
+
+    trust: Pinned | Authorities | Credentials
+    alpn: tuple[str, ...] = DEFAULT_ALPN
+    suites: tuple[int, ...] = tuple(SUITES)
+    groups: tuple[int, ...] = DEFAULT_GROUPS
+    signatures: tuple[int, ...] = tuple(SCHEMES)
+    key_shares: int = 1
+
+    def __post_init__(self) -> None:
+        _check_common(self.alpn, self.suites, self.groups)
+        names = ", ".join(f"0x{number:04x} ({scheme.name})" for number, scheme in SCHEMES.items())
+        _check_numbers("signatures", self.signatures, SCHEMES, names)
+        if not 1 <= self.key_shares <= len(self.groups):
+            raise ConfigError(f"key_shares = {self.key_shares}: must be from 1 to the {len(self.groups)} groups")
+
+    def client(
+        self, server_name: str | None, transport_parameters: LocalTransportParameters, rng: Randomness
+    ) -> ClientHandshake:
+        """Return an engine that speaks to `server_name`, a host name or an address.
+
+        A callable as `transport_parameters` is called with b"" by `start`. Raises ConfigError for a name that
+        can't be sent, or when certificates must be verified and there is no name to verify them for.
+        """
+        if server_name is None and isinstance(self.trust, Authorities):
+            raise ConfigError("server_name = None: verifying a certificate needs the server's name or address")
+        if server_name is not None:
+            _check_server_name(server_name)
+        return ClientHandshake(self, self._trust(), server_name, transport_parameters, rng)
+
+    def server(
+        self,
+        transport_parameters: LocalTransportParameters,
+        rng: Randomness,
+    ) -> ServerHandshake:
+        """Raise ConfigError: a server needs credentials, see `ServerTls`."""
+        raise ConfigError("tls = ClientTls(…): an endpoint that accepts connections needs ServerTls(credentials)")
+
+    def _trust(self) -> Trust:
+        if isinstance(self.trust, Credentials):
+            return Pinned(self.trust.certificates[:1])
+        return self.trust
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTls:
+    """Makes server engines.
+
+    `alpn`, `suites` and `groups` are in order of preference, which goes before the client's. With
+    `deterministic`, RSA signatures take their salt from the injected randomness, so that a seeded run is
+    exact; they are then computed in Python, in time that depends on the key: for simulations only. ECDSA and
+    Ed25519 signatures are always exact.
+
+    Raises ConfigError naming the field, its value and what would be right.
+    """
+
+    credentials: Credentials
+    alpn: tuple[str, ...] = DEFAULT_ALPN
+    suites: tuple[int, ...] = tuple(SUITES)
+    groups: tuple[int, ...] = DEFAULT_GROUPS
+    deterministic: bool = False
+
+    def __post_init__(self) -> None:
+        _check_common(self.alpn, self.suites, self.groups)
+
+    def client(
+        self,
+        server_name: str | None,
+        transport_parameters: LocalTransportParameters,
+        rng: Randomness,
+    ) -> ClientHandshake:
+        """Raise ConfigError: a client must say whom it trusts, see `ClientTls`."""
+        raise ConfigError("tls = ServerTls(…): an endpoint that connects needs ClientTls(trust)")
+
+    def server(self, transport_parameters: LocalTransportParameters, rng: Randomness) -> ServerHandshake:
+        """Return an engine that speaks as server.
+
+        A callable as `transport_parameters` gets the client's, undecoded; what it raises passes through
+        `feed`.
+        """
+        return ServerHandshake(self, transport_parameters, rng)
+
+
+def _check_server_name(name: str) -> None:
+    """Check a name that goes into the ClientHello. Raises ConfigError."""
+    labels = name.split(".")
+    if not name.isascii() or len(name) > 253 or not all(1 <= len(label) <= 63 for label in labels):
+        raise ConfigError(f"server_name = {name!r}: must be an ASCII host name without a trailing dot, or an address")

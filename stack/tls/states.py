@@ -1,0 +1,53 @@
+"""The handshake's states and what moves them: RFC 8446 appendices A.1 (client) and A.2 (server)."""
+
+import enum
+from typing import Final, NamedTuple
+
+from stack.tls.engine import APPLICATION, HANDSHAKE, INITIAL
+from stack.tls.extensions import (
+    CERTIFICATE,
+    CERTIFICATE_VERIFY,
+    CLIENT_HELLO,
+    ENCRYPTED_EXTENSIONS,
+    FINISHED,
+    NEW_SESSION_TICKET,
+    SERVER_HELLO,
+)
+
+
+class State(enum.Enum):
+    """What an engine waits for."""
+
+    CLIENT_START = "client start"
+    CLIENT_WAIT_SERVER_HELLO = "client waits for ServerHello"
+    CLIENT_WAIT_ENCRYPTED_EXTENSIONS = "client waits for EncryptedExtensions"
+    CLIENT_WAIT_CERTIFICATE = "client waits for Certificate"
+    CLIENT_WAIT_CERTIFICATE_VERIFY = "client waits for CertificateVerify"
+    CLIENT_WAIT_FINISHED = "client waits for Finished"
+    CLIENT_CONNECTED = "client connected"
+    SERVER_START = "server start"
+    SERVER_WAIT_FINISHED = "server waits for Finished"
+    SERVER_CONNECTED = "server connected"
+    ENDED = "failed or closed"
+
+
+class Row(NamedTuple):
+    """Encryption level of the peer's next message, and the state that each acceptable message leads to."""
+
+    level: int
+    accepts: dict[int, State]
+
+
+TRANSITIONS: Final[dict[State, Row]] = {
+    State.CLIENT_START: Row(INITIAL, {}),
+    State.CLIENT_WAIT_SERVER_HELLO: Row(INITIAL, {SERVER_HELLO: State.CLIENT_WAIT_ENCRYPTED_EXTENSIONS}),
+    State.CLIENT_WAIT_ENCRYPTED_EXTENSIONS: Row(HANDSHAKE, {ENCRYPTED_EXTENSIONS: State.CLIENT_WAIT_CERTIFICATE}),
+    State.CLIENT_WAIT_CERTIFICATE: Row(HANDSHAKE, {CERTIFICATE: State.CLIENT_WAIT_CERTIFICATE_VERIFY}),
+    State.CLIENT_WAIT_CERTIFICATE_VERIFY: Row(HANDSHAKE, {CERTIFICATE_VERIFY: State.CLIENT_WAIT_FINISHED}),
+    State.CLIENT_WAIT_FINISHED: Row(HANDSHAKE, {FINISHED: State.CLIENT_CONNECTED}),
+    State.CLIENT_CONNECTED: Row(APPLICATION, {NEW_SESSION_TICKET: State.CLIENT_CONNECTED}),
+    State.SERVER_START: Row(INITIAL, {CLIENT_HELLO: State.SERVER_WAIT_FINISHED}),
+    State.SERVER_WAIT_FINISHED: Row(HANDSHAKE, {FINISHED: State.SERVER_CONNECTED}),
+    State.SERVER_CONNECTED: Row(APPLICATION, {}),
+    State.ENDED: Row(APPLICATION, {}),
+}

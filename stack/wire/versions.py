@@ -1,0 +1,36 @@
+"""QUIC versions: what differs between them on the wire and in key derivation (RFC 9000, 9001, 9369)."""
+
+from typing import Final, NamedTuple
+
+VERSION_NEGOTIATION: Final = 0
+VERSION_1: Final = 0x00000001
+VERSION_2: Final = 0x6B3343CF
+
+
+class Version(NamedTuple):
+    """One version's constants; crypto and wire take it as a parameter."""
+
+    number: int
+    initial_salt: bytes  # RFC 9001 section 5.2
+    key_label: bytes
+    iv_label: bytes
+    header_protection_label: bytes
+    key_update_label: bytes
+    retry_key: bytes  # RFC 9001 section 5.8
+    retry_nonce: bytes
+    packet_types: tuple[int, int, int, int]  # long-header type bits of Initial, 0-RTT, Handshake, Retry
+
+
+VERSIONS: Final[dict[int, Version]] = {
+    VERSION_1: Version(
+        number=VERSION_1,
+        initial_salt=bytes.fromhex("38762cf7f55934b34d179ae6a4c80cadccbb7f0a"),
+        key_label=b"quic key",
+        iv_label=b"quic iv",
+        header_protection_label=b"quic hp",
+        key_update_label=b"quic ku",
+        retry_key=bytes.fromhex("be0c690b9f66575a1d766b54e368c84e"),
+        retry_nonce=bytes.fromhex("461599d35d632bf2239825bb"),
+        packet_types=(0, 1, 2, 3),
+    ),
+}
