@@ -6,7 +6,7 @@ of that moment. If the packet is lost, the owner is asked again, and owes again 
 
 from typing import Protocol
 
-from stack.recovery.sent import Token
+from stack.sent_frame import SentFrame
 
 
 class ControlOwner(Protocol):
@@ -16,11 +16,11 @@ class ControlOwner(Protocol):
         """The frame for `key` as it should be now; b"" when nothing is owed any more."""
         ...
 
-    def on_acked(self, token: Token, now: int) -> None:
-        """The frame sent for token (owner, key) arrived."""
+    def on_acked(self, sent: SentFrame, now: int) -> None:
+        """The frame sent as (owner, key) arrived."""
 
-    def on_lost(self, token: Token, now: int) -> None:
-        """The frame sent for token (owner, key) was lost: owe it again if it still matters."""
+    def on_lost(self, sent: SentFrame, now: int) -> None:
+        """The frame sent as (owner, key) was lost: owe it again if it still matters."""
 
 
 class ControlFrames:
@@ -39,8 +39,8 @@ class ControlFrames:
         """Owe the frame `key` of `owner`; owing twice is owing once."""
         self._owed.setdefault((id(owner), key), (owner, key))
 
-    def write(self, room: int, parts: list[bytes], tokens: list[Token]) -> int:
-        """Move as many owed frames as fit into `room` bytes to `parts` and `tokens`; return the bytes used."""
+    def write(self, room: int, parts: list[bytes], sent_frames: list[SentFrame]) -> int:
+        """Move as many owed frames as fit into `room` bytes to `parts` and `sent_frames`; return the bytes used."""
         used = 0
         while self._owed:
             identity = next(iter(self._owed))
@@ -51,6 +51,6 @@ class ControlFrames:
             del self._owed[identity]
             if frame:
                 parts.append(frame)
-                tokens.append((owner, key))
+                sent_frames.append((owner, key))
                 used += len(frame)
         return used

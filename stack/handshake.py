@@ -14,7 +14,7 @@ from stack.errors import (
 from stack.events import HandshakeCompleted, HandshakeConfirmed
 from stack.lifecycle import State, Trigger
 from stack.path.connection_ids import stateless_reset_token
-from stack.recovery.sent import Token
+from stack.sent_frame import SentFrame
 from stack.tls import engine as tls
 from stack.wire.frames import encode_handshake_done
 from stack.wire.parameters import (
@@ -301,9 +301,9 @@ class Handshake:
         """HANDSHAKE_DONE."""
         return encode_handshake_done()
 
-    def on_acked(self, token: Token, now: int) -> None:
+    def on_acked(self, sent: SentFrame, now: int) -> None:
         """The client knows."""
 
-    def on_lost(self, token: Token, now: int) -> None:
+    def on_lost(self, sent: SentFrame, now: int) -> None:
         """HANDSHAKE_DONE must arrive (RFC 9000 section 13.3)."""
-        self._connection.control.owe(self, token[1])
+        self._connection.control.owe(self, sent[1])

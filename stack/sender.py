@@ -7,7 +7,8 @@ from stack.lifecycle import State
 from stack.limits import MAX_DATAGRAMS_PER_TRANSMIT
 from stack.observer import PacketInfo
 from stack.recovery.acknowledgments import NEVER
-from stack.recovery.sent import SentPacket, Token
+from stack.recovery.sent import SentPacket
+from stack.sent_frame import SentFrame
 from stack.tls.engine import APPLICATION, HANDSHAKE, INITIAL
 from stack.wire import header as wire
 from stack.wire.frames import PING
@@ -36,9 +37,9 @@ class Draft:
         "overhead",
         "padded",
         "parts",
+        "sent_frames",
         "size",
         "space",
-        "tokens",
     )
 
     def __init__(self, space: "PacketNumberSpace", number: int, number_length: int, overhead: int) -> None:
@@ -47,7 +48,7 @@ class Draft:
         self.number_length = number_length
         self.overhead = overhead  # bytes of header and tag
         self.parts: list[bytes] = []
-        self.tokens: list[Token] = []
+        self.sent_frames: list[SentFrame] = []
         self.size = 0  # bytes of frames
         self.eliciting = False
         self.padded = False
@@ -172,23 +173,23 @@ class Sender:
         number_length = packet_number_length(number, space.largest_acked)
         draft = Draft(space, number, number_length, self._overhead(space, number_length))
         room -= draft.overhead
-        parts, tokens = draft.parts, draft.tokens
+        parts, sent_frames = draft.parts, draft.sent_frames
         if acks.unsent:  # rfc9000:13.2.1:5
             frame = acks.frame(now)
             if len(frame) <= room:
                 parts.append(frame)
-                tokens.append((acks, acks.largest_received))
+                sent_frames.append((acks, acks.largest_received))
                 acks.on_sent()
                 draft.size = len(frame)
         ack_size = draft.size
         if data:
             if crypto:
-                draft.size += space.crypto.write(room - draft.size, parts, tokens)
+                draft.size += space.crypto.write(room - draft.size, parts, sent_frames)
             if is_application:
                 if control:
-                    draft.size += control.write(room - draft.size, parts, tokens)
+                    draft.size += control.write(room - draft.size, parts, sent_frames)
                 if scheduler:
-                    draft.size += scheduler.write(room - draft.size, parts, tokens)
+                    draft.size += scheduler.write(room - draft.size, parts, sent_frames)
         draft.eliciting = draft.size > ack_size
         if (space.probes and not draft.eliciting) or acks.wants_ping(draft.eliciting):
             parts.append(_PING_FRAME)  # rfc9002:6.2.4:3, rfc9002:6.2.4:8
@@ -228,7 +229,7 @@ class Sender:
         in_flight = draft.eliciting or draft.padded  # RFC 9002 section 2
         path = self.path
         connection.recovery.on_packet_sent(
-            space, SentPacket(number, now, size, draft.eliciting, in_flight, draft.tokens, path)
+            space, SentPacket(number, now, size, draft.eliciting, in_flight, draft.sent_frames, path)
         )
         path.bytes_sent += size
         if in_flight and path.pacer is not None:

@@ -13,7 +13,7 @@ from stack.errors import (
 )
 from stack.limits import MAX_ISSUED_CONNECTION_IDS, MAX_RETIRED_CONNECTION_IDS
 from stack.randomness import Randomness
-from stack.recovery.sent import Token
+from stack.sent_frame import SentFrame
 from stack.wire.frames import (
     NEW_CONNECTION_ID,
     encode_new_connection_id,
@@ -92,12 +92,12 @@ class LocalConnectionIds:
             return b""
         return encode_new_connection_id(key, 0, connection_id, stateless_reset_token(self._reset_key, connection_id))
 
-    def on_acked(self, token: Token, now: int) -> None:
+    def on_acked(self, sent: SentFrame, now: int) -> None:
         """The peer has the ID."""
 
-    def on_lost(self, token: Token, now: int) -> None:
+    def on_lost(self, sent: SentFrame, now: int) -> None:
         """Say it again."""
-        self._control.owe(self, token[1])
+        self._control.owe(self, sent[1])
 
     def on_retire_frame(self, payload: bytes, position: int, frame_type: int, packet: "ReceivedPacket") -> int:
         """RETIRE_CONNECTION_ID: stop using an ID and issue another in its place."""
@@ -208,10 +208,10 @@ class RemoteConnectionIds:
         """RETIRE_CONNECTION_ID for sequence number `key`."""
         return encode_retire_connection_id(key)
 
-    def on_acked(self, token: Token, now: int) -> None:
+    def on_acked(self, sent: SentFrame, now: int) -> None:
         """The peer knows; the sequence number need not be remembered."""
-        self._retiring.pop(token[1], None)
+        self._retiring.pop(sent[1], None)
 
-    def on_lost(self, token: Token, now: int) -> None:
+    def on_lost(self, sent: SentFrame, now: int) -> None:
         """Say it again."""
-        self._control.owe(self, token[1])
+        self._control.owe(self, sent[1])

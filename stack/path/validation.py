@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from stack.control import ControlFrames
 from stack.limits import MAX_PATH_RESPONSES
-from stack.recovery.sent import Token
+from stack.sent_frame import SentFrame
 from stack.wire.frames import PATH_DATA_LENGTH, encode_path_response
 from stack.wire.varint import Truncated
 
@@ -44,10 +44,10 @@ class PathValidation:
         """The response to challenge number `key`."""
         return encode_path_response(self._challenges[key])
 
-    def on_acked(self, token: Token, now: int) -> None:
+    def on_acked(self, sent: SentFrame, now: int) -> None:
         """The response arrived."""
-        self._challenges.pop(token[1], None)
+        self._challenges.pop(sent[1], None)
 
-    def on_lost(self, token: Token, now: int) -> None:
+    def on_lost(self, sent: SentFrame, now: int) -> None:
         """Not repeated: the challenger asks again (rfc9000:8.2.2:7)."""
-        self._challenges.pop(token[1], None)
+        self._challenges.pop(sent[1], None)

@@ -4,7 +4,7 @@ from typing import Final
 
 from stack.limits import MAX_ACK_RANGES_SENT, MAX_NON_ELICITING_PACKETS, MAX_RECEIVED_RANGES
 from stack.ranges import RangeSet
-from stack.recovery.sent import Token
+from stack.sent_frame import SentFrame
 from stack.wire.frames import encode_ack
 
 NEVER: Final = 1 << 62  # a time that does not come
@@ -103,13 +103,13 @@ class Acknowledgments:
             return True
         return False
 
-    def on_acked(self, token: Token, now: int) -> None:
-        """The peer has our ACK up to token[1]: ranges up to there need not be told again (rfc9000:13.2.3:2).
+    def on_acked(self, sent: SentFrame, now: int) -> None:
+        """The peer has our ACK up to sent[1]: ranges up to there need not be told again (rfc9000:13.2.3:2).
 
         They stay in `received`, so that late packets are still told from duplicates (rfc9000:13.2.3:4).
         """
-        if token[1] > self._told:
-            self._told = token[1]
+        if sent[1] > self._told:
+            self._told = sent[1]
 
-    def on_lost(self, token: Token, now: int) -> None:
+    def on_lost(self, sent: SentFrame, now: int) -> None:
         """Nothing to repeat: the next ACK tells the same and more."""

@@ -113,8 +113,8 @@ class LossRecovery:
                 in_flight.append(packet)
                 if packet.ack_eliciting:
                     space.eliciting_in_flight -= 1
-            for token in packet.tokens:
-                token[0].on_acked(token, now)
+            for sent in packet.frames:
+                sent[0].on_acked(sent, now)
         if missing:
             self._detect_losses(space, missing, now)
         else:
@@ -178,8 +178,8 @@ class LossRecovery:
                     trigger = "reordering_threshold" if by_order else "time_threshold"
                     name = PACKET_TYPE_NAMES[space.packet_type]
                     self.trace.packet_lost(now, name, packet.packet_number, packet.size, trigger)
-            for token in packet.tokens:
-                token[0].on_lost(token, now)
+            for sent in packet.frames:
+                sent[0].on_lost(sent, now)
         if newest_in_flight is None:
             return
         path = newest_in_flight.path
@@ -283,13 +283,13 @@ class LossRecovery:
         """Allow probes and offer what is oldest in flight for sending again (rfc9002:6.2.4:1)."""
         space.probes = PROBES_PER_TIMEOUT if space.eliciting_in_flight else 1
         for packet in space.oldest_eliciting(PROBES_PER_TIMEOUT):
-            for token in packet.tokens:
-                token[0].on_lost(token, now)
+            for sent in packet.frames:
+                sent[0].on_lost(sent, now)
         if space.level == INITIAL and self.spaces[1].write_keys is not None:
             # rfc9002:6.2.4:4 and coalesce a Handshake probe where there is something to repeat
             for packet in self.spaces[1].oldest_eliciting(PROBES_PER_TIMEOUT):
-                for token in packet.tokens:
-                    token[0].on_lost(token, now)
+                for sent in packet.frames:
+                    sent[0].on_lost(sent, now)
 
     # Housekeeping
 

@@ -2,14 +2,14 @@
 
 from stack.errors import CRYPTO_BUFFER_EXCEEDED, TransportError
 from stack.limits import MAX_CRYPTO_BUFFER
-from stack.recovery.sent import Token
+from stack.sent_frame import SentFrame
 from stack.streams.receive import Reassembly
 from stack.streams.send import SendBuffer
 from stack.wire.frames import CRYPTO, encode_crypto_header
 
 
 class CryptoStream:
-    """Handshake bytes of one level. Owns the tokens (self, start, end) of its CRYPTO frames."""
+    """Handshake bytes of one level. Its CRYPTO frames in flight are (self, start, end)."""
 
     __slots__ = ("_received", "buffer")
 
@@ -24,7 +24,7 @@ class CryptoStream:
         self._received.add(offset, data)
         return self._received.take()
 
-    def write(self, room: int, parts: list[bytes], tokens: list[Token]) -> int:
+    def write(self, room: int, parts: list[bytes], sent_frames: list[SentFrame]) -> int:
         """Put CRYPTO frames into `parts` as long as they fit into `room` bytes; return the bytes used."""
         buffer = self.buffer
         used = 0
@@ -33,14 +33,14 @@ class CryptoStream:
             header = encode_crypto_header(start, end - start)
             parts.append(header)
             parts.append(buffer.slice(start, end))
-            tokens.append((self, start, end))
+            sent_frames.append((self, start, end))
             used += len(header) + end - start
         return used
 
-    def on_acked(self, token: Token, now: int) -> None:
+    def on_acked(self, sent: SentFrame, now: int) -> None:
         """The peer has these bytes."""
-        self.buffer.on_acked(token[1], token[2])
+        self.buffer.on_acked(sent[1], sent[2])
 
-    def on_lost(self, token: Token, now: int) -> None:
+    def on_lost(self, sent: SentFrame, now: int) -> None:
         """These bytes go again."""
-        self.buffer.on_lost(token[1], token[2])
+        self.buffer.on_lost(sent[1], sent[2])

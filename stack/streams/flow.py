@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 from stack.control import ControlFrames
 from stack.errors import FLOW_CONTROL_ERROR, TransportError
-from stack.recovery.sent import Token
+from stack.sent_frame import SentFrame
 from stack.wire.frames import encode_data_blocked, encode_max_data
 from stack.wire.varint import decode_varint
 
@@ -102,9 +102,9 @@ class ConnectionFlow:
             return b""
         return encode_data_blocked(self.blocked_at)
 
-    def on_acked(self, token: Token, now: int) -> None:
+    def on_acked(self, sent: SentFrame, now: int) -> None:
         """The peer knows."""
 
-    def on_lost(self, token: Token, now: int) -> None:
+    def on_lost(self, sent: SentFrame, now: int) -> None:
         """Say it again, with the values of then."""
-        self._control.owe(self, token[1])
+        self._control.owe(self, sent[1])

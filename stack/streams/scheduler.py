@@ -2,7 +2,7 @@
 
 from collections import deque
 
-from stack.recovery.sent import Token
+from stack.sent_frame import SentFrame
 from stack.stats import ConnectionStats
 from stack.streams.flow import ConnectionFlow
 from stack.streams.send import SendStream
@@ -39,13 +39,13 @@ class Scheduler:
             self._queue.extend(held_back)
             held_back.clear()
 
-    def write(self, room: int, parts: list[bytes], tokens: list[Token]) -> int:
+    def write(self, room: int, parts: list[bytes], sent_frames: list[SentFrame]) -> int:
         """Put STREAM frames into `parts` as long as they fit into `room` bytes; return the bytes used."""
         queue = self._queue
         used = 0
         while queue and room - used >= SMALLEST_FRAME_ROOM:
             stream = queue.popleft()
-            size = self._write_frame(stream, room - used, parts, tokens)
+            size = self._write_frame(stream, room - used, parts, sent_frames)
             used += size
             if not stream.pending():
                 stream.queued = False
@@ -58,7 +58,7 @@ class Scheduler:
                 queue.append(stream)
         return used
 
-    def _write_frame(self, stream: SendStream, room: int, parts: list[bytes], tokens: list[Token]) -> int:
+    def _write_frame(self, stream: SendStream, room: int, parts: list[bytes], sent_frames: list[SentFrame]) -> int:
         """Put one STREAM frame into `parts`; return its size, 0 when flow control of the connection forbids any."""
         buffer = stream.buffer
         fresh_from = buffer.next_offset
@@ -82,5 +82,5 @@ class Scheduler:
         header = encode_stream_header(stream.stream_id, start, end - start, fin)
         parts.append(header)
         parts.append(buffer.slice(start, end))
-        tokens.append((stream, start, end, fin))
+        sent_frames.append((stream, start, end, fin))
         return len(header) + end - start

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from stack.errors import StreamError, StreamStopped
 from stack.ranges import RangeSet
-from stack.recovery.sent import Token
+from stack.sent_frame import SentFrame
 
 if TYPE_CHECKING:
     from stack.streams.table import StreamTable
@@ -126,7 +126,7 @@ class SendBuffer:
 
 
 class SendStream:
-    """What is sent on a stream. Owns the tokens (self, start, end, fin) of its STREAM frames."""
+    """What is sent on a stream. Its STREAM frames in flight are (self, start, end, fin)."""
 
     __slots__ = (
         "_table",
@@ -207,11 +207,11 @@ class SendStream:
         if self.state is SendState.SEND:
             self._move(Trigger.FIN)
 
-    def on_acked(self, token: Token, now: int) -> None:
+    def on_acked(self, sent: SentFrame, now: int) -> None:
         """A STREAM frame (self, start, end, fin) arrived."""
         if self.reset_code is not None:
             return
-        _, start, end, fin = token
+        _, start, end, fin = sent
         buffer = self.buffer
         buffer.on_acked(start, end)
         if fin:
@@ -224,11 +224,11 @@ class SendStream:
         elif self.wants_writable:
             self._table.on_send_room(self)
 
-    def on_lost(self, token: Token, now: int) -> None:
+    def on_lost(self, sent: SentFrame, now: int) -> None:
         """A STREAM frame was lost: its bytes go again, unless the stream was reset."""
         if self.reset_code is not None or self.finished:
             return
-        _, start, end, fin = token
+        _, start, end, fin = sent
         self.buffer.on_lost(start, end)
         if fin and not self.fin_acked:
             self.fin_pending = True

@@ -22,7 +22,7 @@ from stack.events import (
     StreamWritable,
 )
 from stack.ranges import RangeSet
-from stack.recovery.sent import Token
+from stack.sent_frame import SentFrame
 from stack.stats import ConnectionStats
 from stack.streams.flow import ConnectionFlow
 from stack.streams.receive import ReceiveState, ReceiveStream
@@ -408,16 +408,16 @@ class StreamTable:
             return encode_stop_sending(stream_id, stream.stop_code)
         return b""
 
-    def on_acked(self, token: Token, now: int) -> None:
+    def on_acked(self, sent: SentFrame, now: int) -> None:
         """A control frame arrived; only RESET_STREAM moves a stream."""
-        if token[1] & 7 == _RESET_STREAM:
-            stream = self.streams.get(token[1] >> 3)
+        if sent[1] & 7 == _RESET_STREAM:
+            stream = self.streams.get(sent[1] >> 3)
             if stream is not None and stream.send is not None:
                 stream.send.on_reset_acked()
 
-    def on_lost(self, token: Token, now: int) -> None:
+    def on_lost(self, sent: SentFrame, now: int) -> None:
         """Owe it again; `write_frame` decides whether it still matters."""
-        self._control.owe(self, token[1])
+        self._control.owe(self, sent[1])
 
     # Inside
 
