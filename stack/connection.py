@@ -31,7 +31,8 @@ from stack.wire.versions import VERSIONS
 if TYPE_CHECKING:
     from stack.endpoint import Endpoint
 
-_SPACE_OF_PACKET = {wire.INITIAL: 0, wire.HANDSHAKE: 1, wire.ONE_RTT: 2}
+# Index in Connection.spaces by packet type: Initial, 0-RTT, Handshake, Retry, Version Negotiation, 1-RTT
+_SPACE_OF_PACKET = (0, None, 1, None, None, 2)
 
 
 class Connection:
@@ -121,7 +122,7 @@ class Connection:
 
     def space_of(self, packet_type: int) -> PacketNumberSpace | None:
         """The packet number space of a packet type; None for packets that have none, or that are not processed."""
-        index = _SPACE_OF_PACKET.get(packet_type)
+        index = _SPACE_OF_PACKET[packet_type]
         return None if index is None else self.spaces[index]
 
     # Application verbs

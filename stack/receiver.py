@@ -9,12 +9,12 @@ from stack.lifecycle import State
 from stack.limits import MAX_UNDECRYPTABLE_PACKETS
 from stack.observer import PacketInfo
 from stack.wire import header as wire
+from stack.wire.frames import APPLICATION_CLOSE, CONNECTION_CLOSE
 from stack.wire.varint import Truncated, decode_varint
 
 if TYPE_CHECKING:
     from stack.connection import Connection
     from stack.path.path import Path
-    from stack.recovery.space import PacketNumberSpace
 
 _LONG_FORM: Final = 0x80
 _FIXED_BIT: Final = 0x40
@@ -22,8 +22,8 @@ _LONG_RESERVED: Final = 0x0C
 _SHORT_RESERVED: Final = 0x18
 
 
-class _Packet(NamedTuple):
-    """A packet found in a datagram, not yet authenticated."""
+class _Undecryptable(NamedTuple):
+    """A packet that waits for its keys."""
 
     packet_type: int
     data: bytes
@@ -32,18 +32,18 @@ class _Packet(NamedTuple):
     end: int
     destination_cid: bytes
     source_cid: bytes
-    token: bytes
 
 
 class Receiver:
     """The receiving half of a connection."""
 
-    __slots__ = ("_connection", "_handlers", "_undecryptable", "path")
+    __slots__ = ("_connection", "_handlers", "_packet", "_undecryptable", "path")
 
     def __init__(self, connection: "Connection", path: "Path") -> None:
         self._connection = connection
         self._handlers: list[Handler | None] = []
-        self._undecryptable: list[_Packet] = []
+        self._undecryptable: list[_Undecryptable] = []
+        self._packet = ReceivedPacket(connection.spaces[0], path, b"", 0)  # one object serves every packet
         self.path = path
 
     def bind(self, handlers: list[Handler | None]) -> None:
@@ -53,18 +53,28 @@ class Receiver:
     def receive(self, data: bytes, now: int) -> None:
         """Process a datagram's packets in order (rfc9000:12.2:6). Raises TransportError for what must close us."""
         start, end = 0, len(data)
-        destination_cid: bytes | None = None
+        first_destination: bytes | None = None
         while start < end:
-            packet = self._next_packet(data, start, now)
-            if packet is None:
-                return
+            if data[start] & _LONG_FORM:
+                header = self._long_header(data, start, now)
+                if header is None:
+                    return
+                packet_type, _, destination, source, _, offset, packet_end = header
+            else:
+                packet_type, source, packet_end = wire.ONE_RTT, b"", end
+                offset = start + 1 + self._connection.local_ids.length
+                destination = data[start + 1 : offset]
+                if not data[start] & _FIXED_BIT or offset >= end:
+                    self._drop(packet_type, end - start, "invalid", now)  # rfc9000:17.3.1:1
+                    return
             # rfc9000:12.2:5 all packets of a datagram belong to the same connection
-            if destination_cid is not None and packet.destination_cid != destination_cid:
-                self._drop(packet, "unknown_connection_id", now)
+            if first_destination is None:
+                first_destination = destination
+            elif destination != first_destination:
+                self._drop(packet_type, end - start, "unknown_connection_id", now)
                 return
-            destination_cid = packet.destination_cid
-            self._process(packet, now)
-            start = packet.end
+            self._process(packet_type, data, start, offset, packet_end, destination, source, now)
+            start = packet_end
 
     def retry_undecryptable(self, now: int) -> None:
         """New keys exist: process what waited for them."""
@@ -72,104 +82,95 @@ class Receiver:
         if waiting:
             self._undecryptable = []
             for packet in waiting:
-                self._process(packet, now)
+                self._process(*packet, now)
 
-    def _next_packet(self, data: bytes, start: int, now: int) -> _Packet | None:
-        """Find the packet at `start`; None when it, and so the rest, can't be used."""
+    def _long_header(self, data: bytes, start: int, now: int) -> wire.LongHeader | None:
+        """Parse the long header at `start`; None when the packet, and so the rest, can't be used."""
         connection = self._connection
-        first = data[start]
-        if not first & _LONG_FORM:
-            length = len(connection.local_ids.first)
-            offset = start + 1 + length
-            if not first & _FIXED_BIT or offset >= len(data):
-                self._drop_bytes("1RTT", len(data) - start, "invalid", now)
-                return None
-            return _Packet(wire.ONE_RTT, data, start, offset, len(data), data[start + 1 : offset], b"", b"")
+        size = len(data) - start
         try:
             header = wire.parse_long_header(data, start)
         except wire.HeaderError:
-            self._drop_bytes("unknown", len(data) - start, "invalid", now)
+            self._drop(wire.UNKNOWN_VERSION, size, "invalid", now)
             return None
-        if header.packet_type == wire.VERSION_NEGOTIATION:
+        packet_type = header.packet_type
+        if packet_type == wire.VERSION_NEGOTIATION:
             versions = [int.from_bytes(data[at : at + 4]) for at in range(header.packet_number_offset, len(data), 4)]
             connection.handshake.on_version_negotiation(versions, header.destination_cid, header.source_cid, now)
             return None
-        if header.version != connection.version.number or header.packet_type == wire.RETRY:
-            self._drop_bytes(wire.PACKET_TYPE_NAMES[header.packet_type], len(data) - start, "unexpected_version", now)
+        if header.version != connection.version.number or packet_type == wire.RETRY:
+            self._drop(packet_type, size, "unexpected_version", now)
             return None
-        if (
-            header.packet_type == wire.INITIAL
-            and len(data) < wire.SMALLEST_INITIAL_DATAGRAM
-            and not connection.is_client
-        ):
-            self._drop_bytes("initial", len(data) - start, "invalid", now)  # rfc9000:14.1:4
+        if packet_type == wire.INITIAL and len(data) < wire.SMALLEST_INITIAL_DATAGRAM and not connection.is_client:
+            self._drop(packet_type, size, "invalid", now)  # rfc9000:14.1:4
             return None
-        return _Packet(
-            header.packet_type,
-            data,
-            start,
-            header.packet_number_offset,
-            header.end,
-            header.destination_cid,
-            header.source_cid,
-            header.token,
-        )
+        return header
 
-    def _process(self, packet: _Packet, now: int) -> None:
-        """Authenticate a packet and process its frames."""
+    def _process(
+        self,
+        packet_type: int,
+        data: bytes,
+        start: int,
+        packet_number_offset: int,
+        end: int,
+        destination_cid: bytes,
+        source_cid: bytes,
+        now: int,
+    ) -> None:
+        """Authenticate the packet at `start` to `end` of a datagram and process its frames."""
         connection = self._connection
-        space = connection.space_of(packet.packet_type)
+        space = connection.space_of(packet_type)
         if space is None or space.discarded:
-            self._drop(packet, "key_unavailable", now)
+            self._drop(packet_type, end - start, "key_unavailable", now)
             return
         keys = space.read_keys
         if keys is None:
-            self._keep_undecryptable(packet, now)
+            self._keep_undecryptable(
+                _Undecryptable(packet_type, data, start, packet_number_offset, end, destination_cid, source_cid), now
+            )
             return
-        start, end = packet.start, packet.end
         acks = space.acks
-        unprotected = unprotect_header(
-            keys.header, packet.data, start, packet.packet_number_offset, end, acks.largest_received
-        )
+        unprotected = unprotect_header(keys.header, data, start, packet_number_offset, end, acks.largest_received)
         if unprotected is None:
-            self._drop(packet, "invalid", now)
+            self._drop(packet_type, end - start, "invalid", now)
             return
         first, number, payload_start, header = unprotected
-        payload = keys.protection.open(number, header, packet.data[payload_start:end])
+        payload = keys.protection.open(number, header, data[payload_start:end])
         if payload is None:
-            self._drop(packet, "decryption_failure", now)
+            self._drop(packet_type, end - start, "decryption_failure", now)
             return
         # rfc9000:12.3:5 only after authentication
-        if acks.is_duplicate(number):
-            self._drop(packet, "duplicate", now)
+        if number <= acks.largest_received and acks.is_duplicate(number):
+            self._drop(packet_type, end - start, "duplicate", now)
             return
         if connection.trace is not None:
-            self._trace_received(packet, first, number, payload, now)
+            self._trace_received(packet_type, first, number, end - start, destination_cid, source_cid, payload, now)
         if first & (_LONG_RESERVED if first & _LONG_FORM else _SHORT_RESERVED):
             # rfc9000:17.2:9, rfc9000:17.3.1:3
             raise TransportError(PROTOCOL_VIOLATION, "reserved header bits are not zero")
-        if first & _LONG_FORM and not connection.handshake.on_long_packet(space.level, packet.source_cid, now):
-            self._drop(packet, "unknown_connection_id", now)
+        if first & _LONG_FORM and not connection.handshake.on_long_packet(space.level, source_cid, now):
+            self._drop(packet_type, end - start, "unknown_connection_id", now)
             return
         connection.stats.packets_received += 1
+        packet = self._packet
+        packet.space, packet.destination_cid, packet.now = space, destination_cid, now
         if connection.closing.over:
             if connection.closing.state is State.CLOSING:
                 connection.closing.on_packet_while_closing()
-                self._look_for_close(payload, space, packet.destination_cid, now)
+                self._look_for_close(payload, packet)
             return
         connection.idle.on_received(now)
-        eliciting = self._process_frames(payload, space, packet.destination_cid, now)
+        eliciting = self._process_frames(payload, packet)
         # rfc9000:13.1:1 acknowledge only what was processed
         acks.on_received(number, eliciting, now)
 
-    def _process_frames(self, payload: bytes, space: "PacketNumberSpace", destination_cid: bytes, now: int) -> bool:
+    def _process_frames(self, payload: bytes, packet: ReceivedPacket) -> bool:
         """Dispatch every frame; return whether the packet asks for an ACK."""
         if not payload:
             # rfc9000:12.4:2
             raise TransportError(PROTOCOL_VIOLATION, "packet without frames")
-        packet = ReceivedPacket(space, self.path, destination_cid, now)
         handlers = self._handlers
-        level_bit = 1 << space.level
+        level_bit = 1 << packet.space.level
         position, end = 0, len(payload)
         eliciting = False
         frame_type = 0
@@ -199,50 +200,59 @@ class Receiver:
             raise TransportError(PROTOCOL_VIOLATION, f"frame type 0x{frame_type:x} encoded too long", frame_type)
         raise TransportError(FRAME_ENCODING_ERROR, f"unknown frame type 0x{frame_type:x}", frame_type)
 
-    def _look_for_close(self, payload: bytes, space: "PacketNumberSpace", destination_cid: bytes, now: int) -> None:
+    def _look_for_close(self, payload: bytes, packet: ReceivedPacket) -> None:
         """In the closing state only the peer's own CONNECTION_CLOSE matters (rfc9000:10.2.2:4)."""
-        if payload[0] in (0x1C, 0x1D):
-            packet = ReceivedPacket(space, self.path, destination_cid, now)
+        if payload and payload[0] in (CONNECTION_CLOSE, APPLICATION_CLOSE):
             try:
                 self._connection.closing.on_close_frame(payload, 1, payload[0], packet)
             except Truncated:
                 return
 
-    def _keep_undecryptable(self, packet: _Packet, now: int) -> None:
+    def _keep_undecryptable(self, packet: _Undecryptable, now: int) -> None:
         """Hold a packet until its keys come (RFC 9001 section 5.7)."""
+        size = packet.end - packet.start
         if len(self._undecryptable) >= MAX_UNDECRYPTABLE_PACKETS:
-            self._drop(packet, "key_unavailable", now)
+            self._drop(packet.packet_type, size, "key_unavailable", now)
             return
         self._undecryptable.append(packet)
         trace = self._connection.trace
         if trace is not None:
-            trace.packet_buffered(now, wire.PACKET_TYPE_NAMES[packet.packet_type], packet.end - packet.start)
+            trace.packet_buffered(now, wire.PACKET_TYPE_NAMES[packet.packet_type], size)
 
-    def _drop(self, packet: _Packet, trigger: str, now: int) -> None:
-        self._drop_bytes(wire.PACKET_TYPE_NAMES[packet.packet_type], packet.end - packet.start, trigger, now)
-
-    def _drop_bytes(self, packet_type: str, size: int, trigger: str, now: int) -> None:
+    def _drop(self, packet_type: int, size: int, trigger: str, now: int) -> None:
         self._connection.stats.packets_dropped += 1
-        if self._connection.trace is not None:
-            self._connection.trace.packet_dropped(now, packet_type, size, trigger)
+        trace = self._connection.trace
+        if trace is not None:
+            name = "unknown" if packet_type < 0 else wire.PACKET_TYPE_NAMES[packet_type]
+            trace.packet_dropped(now, name, size, trigger)
 
-    def _trace_received(self, packet: _Packet, first: int, number: int, payload: bytes, now: int) -> None:
+    def _trace_received(
+        self,
+        packet_type: int,
+        first: int,
+        number: int,
+        size: int,
+        destination_cid: bytes,
+        source_cid: bytes,
+        payload: bytes,
+        now: int,
+    ) -> None:
         trace = self._connection.trace
         if trace is None:
             return
-        short = packet.packet_type == wire.ONE_RTT
+        short = packet_type == wire.ONE_RTT
         trace.packet_received(
             now,
             PacketInfo(
-                packet_type=wire.PACKET_TYPE_NAMES[packet.packet_type],
+                packet_type=wire.PACKET_TYPE_NAMES[packet_type],
                 packet_number=number,
                 version=0 if short else self._connection.version.number,
-                destination_cid=packet.destination_cid,
-                source_cid=packet.source_cid,
-                token=packet.token,
+                destination_cid=destination_cid,
+                source_cid=source_cid,
+                token=b"",
                 key_phase=first >> 2 & 1 if short else 0,
                 spin=first >> 5 & 1 if short else 0,
-                size=packet.end - packet.start,
+                size=size,
                 payload=payload,
             ),
         )

@@ -57,18 +57,20 @@ class Draft:
 class Sender:
     """The sending half of a connection. `pacing_at` is when pacing lets the next datagram go, NEVER if not waiting."""
 
-    __slots__ = ("_connection", "pacing_at", "path")
+    __slots__ = ("_connection", "_quota", "pacing_at", "path")
 
     def __init__(self, connection: "Connection", path: "Path") -> None:
         self._connection = connection
         self.path = path
         self.pacing_at = NEVER
+        self._quota = 0  # bytes that may still be put in flight by this call of transmit()
 
     def transmit(self, now: int) -> list[bytes]:
         """Return the datagrams that may go now, in order."""
         connection = self._connection
         closing = connection.closing
         self.pacing_at = NEVER
+        self._quota = self.path.send_quota(now)
         if closing.over:
             if closing.pending and closing.state is State.CLOSING:
                 closing.pending = False
@@ -139,20 +141,13 @@ class Sender:
 
     # Frames
 
-    def _may_send_data(self, space: "PacketNumberSpace", now: int) -> bool:
-        """Whether congestion control and pacing let new data go in `space` (probes always may)."""
-        if space.probes:
-            return True
+    def _on_held_back(self) -> None:
+        """There is data, but congestion control or pacing holds it back: so the application is not what limits us."""
         path = self.path
-        if path.bytes_in_flight + path.datagram_size > path.congestion.congestion_window:
-            path.app_limited = False
-            return False
-        ready_at = path.paced_until(now)
-        if ready_at > now:
-            path.app_limited = False
-            self.pacing_at = ready_at
-            return False
-        return True
+        path.app_limited = False
+        ready_at = path.paced_until()
+        if ready_at is not None:
+            self.pacing_at = ready_at  # rfc9002:7.8:2
 
     def _draft(self, space: "PacketNumberSpace", room: int, now: int) -> Draft | None:
         """Choose the frames of the next packet in `space`, at most `room` bytes with everything; None for no packet."""
@@ -163,9 +158,11 @@ class Sender:
         is_application = space.level == APPLICATION
         control, scheduler = connection.control, connection.streams.scheduler
         data = crypto or (is_application and (bool(control) or bool(scheduler)))
-        if data and not self._may_send_data(space, now):
-            data = False
-        elif not data and is_application and not space.probes:
+        if data:
+            if self._quota < self.path.datagram_size and not space.probes:
+                data = False
+                self._on_held_back()
+        elif is_application:
             self.path.app_limited = True
         if not (data or ack_due or space.probes):
             return None
@@ -232,8 +229,10 @@ class Sender:
             space, SentPacket(number, now, size, draft.eliciting, in_flight, draft.sent_frames, path)
         )
         path.bytes_sent += size
-        if in_flight and path.pacer is not None:
-            path.pacer.on_sent(size, now)
+        if in_flight:
+            self._quota -= size
+            if path.pacer is not None:
+                path.pacer.on_sent(size, now)
         if draft.eliciting:
             connection.idle.on_eliciting_sent(now)
             if space.probes:

@@ -37,7 +37,6 @@ class LocalConnectionIds:
 
     __slots__ = (
         "_control",
-        "_length",
         "_next_sequence",
         "_peer_limit",
         "_register",
@@ -45,6 +44,7 @@ class LocalConnectionIds:
         "_rng",
         "_unregister",
         "by_sequence",
+        "length",
     )
 
     def __init__(
@@ -62,7 +62,7 @@ class LocalConnectionIds:
         self._control = control
         self._register = register
         self._unregister = unregister
-        self._length = len(first)
+        self.length = len(first)
         self.by_sequence: dict[int, bytes] = {0: first}
         self._next_sequence = 1
         self._peer_limit = 2
@@ -75,12 +75,12 @@ class LocalConnectionIds:
     def issue(self, peer_limit: int) -> None:
         """Give the peer as many IDs as it stores and we allow (rfc9000:5.1.1:4)"""
         self._peer_limit = peer_limit
-        if self._length == 0:
+        if self.length == 0:
             return
         while len(self.by_sequence) < min(peer_limit, MAX_ISSUED_CONNECTION_IDS):
             sequence = self._next_sequence
             self._next_sequence += 1
-            connection_id = self._rng.randbytes(self._length)
+            connection_id = self._rng.randbytes(self.length)
             self.by_sequence[sequence] = connection_id
             self._register(connection_id)
             self._control.owe(self, sequence)

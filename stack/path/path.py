@@ -67,10 +67,6 @@ class Path:
         """Whether nothing useful may be sent until the peer sends more (RFC 9000 section 8.1)."""
         return self.amplification_credit() < SMALLEST_USEFUL_DATAGRAM
 
-    def window_available(self) -> int:
-        """Bytes that congestion control allows to be put in flight; zero or less when none."""
-        return self.congestion.congestion_window - self.bytes_in_flight
-
     def pacing_rate(self) -> tuple[int, int] | None:
         """Bytes per nanosecond as a fraction, or None when nothing is paced (RFC 9002 section 7.7)."""
         if self.pacer is None:
@@ -78,13 +74,24 @@ class Path:
         numerator, denominator = self.congestion.pacing_gain
         return numerator * self.congestion.congestion_window, max(denominator * self.rtt.smoothed_rtt_ns, 1)
 
-    def paced_until(self, now: int) -> int:
-        """When the next full datagram may go; `now` or earlier means at once."""
-        if self.pacer is None:
-            return now
-        numerator, denominator = self.congestion.pacing_gain
-        rate = (numerator * self.congestion.congestion_window, max(denominator * self.rtt.smoothed_rtt_ns, 1))
-        return self.pacer.ready_at(self.datagram_size, rate, now)
+    def window_available(self) -> int:
+        """Bytes that congestion control allows to be put in flight; zero or less when none."""
+        return self.congestion.congestion_window - self.bytes_in_flight
+
+    def send_quota(self, now: int) -> int:
+        """Bytes that both congestion control and pacing allow to be put in flight now."""
+        window = self.window_available()
+        rate = self.pacing_rate()
+        if self.pacer is None or rate is None:
+            return window
+        return min(window, self.pacer.available(rate, now))
+
+    def paced_until(self) -> int | None:
+        """When pacing lets the next full datagram go; None if it is the congestion window that has no room for it."""
+        rate = self.pacing_rate()
+        if self.pacer is None or rate is None or self.window_available() < self.datagram_size:
+            return None
+        return self.pacer.ready_at(self.datagram_size, rate)
 
     def trace_congestion_state(self, now: int, trace: ConnectionObserver) -> None:
         """Tell the observer if the controller's state moved since it was last told."""

@@ -55,12 +55,16 @@ class Acknowledgments:
     def on_received(self, packet_number: int, ack_eliciting: bool, now: int) -> None:
         """Record a packet whose frames were processed."""
         self.unsent = True
-        in_order = packet_number == self.largest_received + 1
-        self.received.add(packet_number, packet_number + 1)
-        if len(self.received) > MAX_RECEIVED_RANGES:
-            self._floor = self.received.starts[1]
-            self.received.drop_below(self._floor)
-        if packet_number > self.largest_received:
+        largest, received = self.largest_received, self.received
+        in_order = packet_number == largest + 1
+        if in_order and largest >= 0:
+            received.ends[-1] = packet_number + 1
+        else:
+            received.add(packet_number, packet_number + 1)
+            if len(received.starts) > MAX_RECEIVED_RANGES:
+                self._floor = received.starts[1]
+                received.drop_below(self._floor)
+        if packet_number > largest:
             self.largest_received = packet_number
             self.largest_received_at = now
         if not ack_eliciting:

@@ -14,8 +14,8 @@ class Pacer:
         self._tokens = self._capacity
         self._filled_at = 0
 
-    def ready_at(self, size: int, rate: tuple[int, int], now: int) -> int:
-        """Return when `size` bytes may go (`now` or earlier: at once); `rate` is bytes per ns as a fraction."""
+    def available(self, rate: tuple[int, int], now: int) -> int:
+        """Return the bytes that may go now; `rate` is bytes per ns as a fraction."""
         bytes_, ns = rate
         if self._tokens < self._capacity:
             gained = (now - self._filled_at) * bytes_ // ns
@@ -23,8 +23,11 @@ class Pacer:
                 self._tokens = min(self._tokens + gained, self._capacity)
                 # Advance only by the time the whole bytes took, so that fractions are not lost.
                 self._filled_at += gained * ns // bytes_
-        if self._tokens >= size:
-            return now
+        return self._tokens
+
+    def ready_at(self, size: int, rate: tuple[int, int]) -> int:
+        """Return when `size` bytes may go, seen from the last call of `available`."""
+        bytes_, ns = rate
         return self._filled_at + -(-(size - self._tokens) * ns // bytes_)
 
     def on_sent(self, size: int, now: int) -> None:

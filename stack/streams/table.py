@@ -46,6 +46,8 @@ SERVER_INITIATED: Final = 1  # bit 0 of a stream ID
 UNIDIRECTIONAL: Final = 2  # bit 1
 MAX_STREAM_COUNT: Final = 1 << 60  # RFC 9000 section 4.6
 
+MAX_OFFSET: Final = (1 << 62) - 1  # rfc9000:19.8:2
+
 FIN_BIT: Final = 0x01
 LEN_BIT: Final = 0x02
 OFF_BIT: Final = 0x04
@@ -246,15 +248,14 @@ class StreamTable:
         offset = 0
         if frame_type & OFF_BIT:
             offset, position = decode_varint(payload, position)
+        end = len(payload)
         if frame_type & LEN_BIT:
             length, position = decode_varint(payload, position)
-            end = position + length
-            if end > len(payload):
+            if position + length > end:
                 raise Truncated("STREAM ends inside its data")
-        else:
-            end = len(payload)
+            end = position + length
         data = payload[position:end]
-        if offset + len(data) > (1 << 62) - 1:
+        if offset > MAX_OFFSET - len(data):
             # rfc9000:19.8:2
             raise TransportError(FRAME_ENCODING_ERROR, f"stream {stream_id}: offset above 2^62-1", frame_type)
         stream = self.streams.get(stream_id) or self._peer_stream(stream_id, frame_type)
