@@ -33,7 +33,9 @@ class Closing:
         "ended",
         "expires_at",
         "frame_type",
+        "over",
         "pending",
+        "silent",
         "state",
         "trace",
     )
@@ -49,6 +51,8 @@ class Closing:
         self._pto_ns = pto_ns
         self.trace = trace
         self.state = State.HANDSHAKING
+        self.over = False  # the connection no longer serves the application
+        self.silent = False  # and sends nothing any more, whatever it receives
         self.ended: ConnectionEnded | None = None
         self.frame_type = 0
         self.pending = False
@@ -57,15 +61,12 @@ class Closing:
         self._received = 0
         self._respond_at = 1
 
-    @property
-    def over(self) -> bool:
-        """Whether the connection no longer serves the application."""
-        return self.state in ENDED
-
     def move(self, trigger: Trigger, now: int) -> None:
         """Follow the transition table."""
         old = self.state
-        self.state = TRANSITIONS[old][trigger]
+        self.state = state = TRANSITIONS[old][trigger]
+        self.over = state in ENDED
+        self.silent = self.over and state is not State.CLOSING
         if self.trace is not None:
             self.trace.connection_state(now, old.value, self.state.value)
 
@@ -114,7 +115,7 @@ class Closing:
             self.pending = False
             self.move(Trigger.DRAIN, packet.now)
             self.expires_at = packet.now + CLOSE_PERIOD_PTOS * self._pto_ns()
-        return end
+        return len(payload)  # what follows it in the packet comes too late
 
     def on_packet_while_closing(self) -> None:
         """The peer has not heard yet: repeat CONNECTION_CLOSE, ever more rarely (rfc9000:10.2.1:1)."""

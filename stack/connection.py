@@ -31,12 +31,38 @@ from stack.wire.versions import VERSIONS
 if TYPE_CHECKING:
     from stack.endpoint import Endpoint
 
-# Index in Connection.spaces by packet type: Initial, 0-RTT, Handshake, Retry, Version Negotiation, 1-RTT
-_SPACE_OF_PACKET = (0, None, 1, None, None, 2)
-
 
 class Connection:
     """A connection, either role. Made by `Endpoint`; after any verb call `Endpoint.transmit`."""
+
+    __slots__ = (
+        "alpn",
+        "closing",
+        "config",
+        "control",
+        "endpoint",
+        "flow",
+        "handshake",
+        "handshake_complete",
+        "idle",
+        "is_client",
+        "keys_arrived",
+        "local_ids",
+        "path",
+        "receiver",
+        "recovery",
+        "remote_ids",
+        "reset_key",
+        "rng",
+        "sender",
+        "space_of",
+        "spaces",
+        "stats",
+        "streams",
+        "trace",
+        "validation",
+        "version",
+    )
 
     def __init__(
         self,
@@ -63,6 +89,7 @@ class Connection:
         self.reset_key = reset_key
         self.alpn: str | None = None
         self.stats = ConnectionStats()
+        self.handshake_complete = False  # TLS is complete: the application may send
         self.keys_arrived = False  # packets that waited for keys can be tried again
         role = "client" if is_client else "server"
         self.trace = None if observer is None else observer.connection(now, role, original_destination_cid)
@@ -81,10 +108,15 @@ class Connection:
         max_ack_delay_ns = config.max_ack_delay_ms * MILLISECOND
         exponent = config.ack_delay_exponent
         self.spaces = [
-            PacketNumberSpace(INITIAL, wire.INITIAL, Acknowledgments(0, 3), CryptoStream()),
-            PacketNumberSpace(HANDSHAKE, wire.HANDSHAKE, Acknowledgments(0, 3), CryptoStream()),
-            PacketNumberSpace(APPLICATION, wire.ONE_RTT, Acknowledgments(max_ack_delay_ns, exponent), CryptoStream()),
+            PacketNumberSpace(0, INITIAL, wire.INITIAL, Acknowledgments(0, 3), CryptoStream()),
+            PacketNumberSpace(1, HANDSHAKE, wire.HANDSHAKE, Acknowledgments(0, 3), CryptoStream()),
+            PacketNumberSpace(
+                2, APPLICATION, wire.ONE_RTT, Acknowledgments(max_ack_delay_ns, exponent), CryptoStream()
+            ),
         ]
+        initial, handshake, application = self.spaces
+        # By packet type: Initial, 0-RTT, Handshake, Retry, Version Negotiation, 1-RTT
+        self.space_of = (initial, None, handshake, None, None, application)
         self.control = ControlFrames()
         self.recovery = LossRecovery(is_client, self.spaces, self.current_path, self.stats, self.trace)
         self.closing = Closing(self.emit, self.recovery.pto_ns, self.trace)
@@ -102,11 +134,6 @@ class Connection:
     # State
 
     @property
-    def handshake_complete(self) -> bool:
-        """Whether TLS is complete: the application may send."""
-        return self.closing.state is State.ESTABLISHED or self.closing.state is State.CONFIRMED
-
-    @property
     def handshake_confirmed(self) -> bool:
         """Whether the handshake is confirmed (RFC 9001 section 4.1.2)."""
         return self.closing.state is State.CONFIRMED
@@ -119,11 +146,6 @@ class Connection:
     def current_path(self) -> Path:
         """The path that new packets take."""
         return self.path
-
-    def space_of(self, packet_type: int) -> PacketNumberSpace | None:
-        """The packet number space of a packet type; None for packets that have none, or that are not processed."""
-        index = _SPACE_OF_PACKET[packet_type]
-        return None if index is None else self.spaces[index]
 
     # Application verbs
 
@@ -194,7 +216,7 @@ class Connection:
         self.path.bytes_received += len(data)
         if self.trace is not None:
             self.trace.datagram_received(now, len(data), ecn)
-        if self.closing.state is State.DRAINING or self.closing.state is State.CLOSED:
+        if self.closing.silent:
             return
         try:
             self.receiver.receive(data, now)

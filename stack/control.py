@@ -24,31 +24,28 @@ class ControlOwner(Protocol):
 
 
 class ControlFrames:
-    """The frames owed, oldest first, each (owner, key) at most once."""
+    """The frames owed, oldest first, each (owner, key) at most once. Empty `owed` means that none is."""
 
-    __slots__ = ("_owed",)
+    __slots__ = ("owed",)
 
     def __init__(self) -> None:
         # Keyed by identity of the owner: owners need no hash, and the order is that of owing.
-        self._owed: dict[tuple[int, int], tuple[ControlOwner, int]] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._owed)
+        self.owed: dict[tuple[int, int], tuple[ControlOwner, int]] = {}
 
     def owe(self, owner: ControlOwner, key: int) -> None:
         """Owe the frame `key` of `owner`; owing twice is owing once."""
-        self._owed.setdefault((id(owner), key), (owner, key))
+        self.owed.setdefault((id(owner), key), (owner, key))
 
-    def write(self, room: int, parts: list[bytes], sent_frames: list[SentFrame]) -> int:
+    def write(self, room: int, parts: list[bytes | bytearray], sent_frames: list[SentFrame]) -> int:
         """Move as many owed frames as fit into `room` bytes to `parts` and `sent_frames`; return the bytes used."""
         used = 0
-        while self._owed:
-            identity = next(iter(self._owed))
-            owner, key = self._owed[identity]
+        while self.owed:
+            identity = next(iter(self.owed))
+            owner, key = self.owed[identity]
             frame = owner.write_frame(key)
             if used + len(frame) > room:
                 break
-            del self._owed[identity]
+            del self.owed[identity]
             if frame:
                 parts.append(frame)
                 sent_frames.append((owner, key))

@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 from stack.config import Config
 from stack.connection import Connection
+from stack.crypto.packet_protection import TLS_AES_128_GCM_SHA256, initial_secrets, make_keys, unprotect_header
 from stack.events import ConnectionAccepted, ConnectionEvent
 from stack.lifecycle import State
 from stack.limits import MAX_HALF_OPEN_CONNECTIONS
@@ -12,6 +13,7 @@ from stack.observer import Address, Observer
 from stack.randomness import Randomness
 from stack.recovery.acknowledgments import NEVER
 from stack.wire import header as wire
+from stack.wire.versions import VERSIONS
 
 Event = ConnectionAccepted | ConnectionEvent
 
@@ -31,10 +33,29 @@ class Transmit(NamedTuple):
 class Endpoint:
     """A set of connections that share a configuration; client, server (`config.accept`) or both."""
 
+    __slots__ = (
+        "_alarm_count",
+        "_alarm_of",
+        "_alarms",
+        "_by_addresses",
+        "_by_cid",
+        "_cid_length",
+        "_config",
+        "_events",
+        "_half_open",
+        "_observer",
+        "_outbox",
+        "_ready",
+        "_reset_key",
+        "_rng",
+        "connections",
+    )
+
     def __init__(self, config: Config, rng: Randomness, observer: Observer | None = None) -> None:
         self._config = config
         self._rng = rng
         self._observer = observer
+        self._cid_length = config.connection_id_length
         self._reset_key = rng.randbytes(32)
         self._by_cid: dict[bytes, Connection] = {}
         self._by_addresses: dict[tuple[Address, Address], Connection] = {}  # for zero-length connection IDs
@@ -59,7 +80,7 @@ class Endpoint:
 
     def receive(self, data: bytes, source: Address, destination: Address, ecn: int, now: int) -> None:
         """Process a UDP payload; never raises because of what is in it."""
-        connection_id = wire.destination_cid_of(data, self._config.connection_id_length)
+        connection_id = wire.destination_cid_of(data, self._cid_length)
         if connection_id is None:
             return
         connection = self._by_cid.get(connection_id) if connection_id else self._by_addresses.get((destination, source))
@@ -185,6 +206,7 @@ class Endpoint:
             header.packet_type != wire.INITIAL
             or len(header.destination_cid) < CLIENT_FIRST_CID_LENGTH
             or len(self._half_open) >= MAX_HALF_OPEN_CONNECTIONS
+            or not _is_authentic(data, header)
         ):
             return None
         original = header.destination_cid
@@ -220,3 +242,19 @@ class Endpoint:
         self._alarm_of.pop(key, None)
         self._ready.pop(key, None)
         self.connections.pop(key, None)
+
+
+def _is_authentic(data: bytes, header: wire.LongHeader) -> bool:
+    """Whether a client's first Initial arrived as it was sent.
+
+    A connection made for a damaged one would take its Source Connection ID for the client's and so never hear the
+    client, which goes on sending to the same Destination Connection ID.
+    """
+    version = VERSIONS[header.version]
+    client_secret, _ = initial_secrets(version, header.destination_cid)
+    keys = make_keys(TLS_AES_128_GCM_SHA256, client_secret, version)
+    unprotected = unprotect_header(keys.header, data, 0, header.packet_number_offset, header.end, -1)
+    if unprotected is None:
+        return False
+    _, number, payload_start, authenticated = unprotected
+    return keys.protection.open(number, authenticated, data[payload_start : header.end]) is not None

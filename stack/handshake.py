@@ -225,6 +225,7 @@ class Handshake:
             # rfc9001:8.2:1
             raise TransportError(CRYPTO_ERROR | 109, "no transport parameters")
         connection.closing.move(Trigger.COMPLETE, now)
+        connection.handshake_complete = True
         connection.local_ids.issue(self.peer_parameters.active_connection_id_limit)
         info = self._info
         connection.emit(

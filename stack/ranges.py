@@ -29,7 +29,9 @@ class RangeSet:
         return f"RangeSet({list(self)})"
 
     def add(self, start: int, end: int) -> None:
-        """Add [start, end); ranges that touch become one."""
+        """Add [start, end); ranges that touch become one. An empty range adds nothing."""
+        if start >= end:
+            return
         starts, ends = self.starts, self.ends
         if not ends or start > ends[-1]:
             starts.append(start)

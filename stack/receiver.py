@@ -119,7 +119,7 @@ class Receiver:
     ) -> None:
         """Authenticate the packet at `start` to `end` of a datagram and process its frames."""
         connection = self._connection
-        space = connection.space_of(packet_type)
+        space = connection.space_of[packet_type]
         if space is None or space.discarded:
             self._drop(packet_type, end - start, "key_unavailable", now)
             return

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 SAMPLE_PAYLOAD: Final = 4  # bytes of packet number and payload together, so that there is a sample
 SMALLEST_ROOM: Final = 32  # bytes of frames: less is not worth another packet in the datagram
 
+_SHORT_FIRST_BYTE: Final = (b"", b"\x40", b"\x41", b"\x42", b"\x43")  # by length of the packet number
+
 _PING_FRAME: Final = bytes((PING,))
 
 
@@ -47,7 +49,7 @@ class Draft:
         self.number = number
         self.number_length = number_length
         self.overhead = overhead  # bytes of header and tag
-        self.parts: list[bytes] = []
+        self.parts: list[bytes | bytearray] = []
         self.sent_frames: list[SentFrame] = []
         self.size = 0  # bytes of frames
         self.eliciting = False
@@ -154,10 +156,13 @@ class Sender:
         connection = self._connection
         acks = space.acks
         ack_due = acks.ack_at <= now
+        if space.probes and not space.crypto.buffer.pending:
+            # A probe that repeats the handshake tells a peer that knows nothing yet more than a PING: rfc9002:6.2.4:6
+            space.crypto.buffer.offer_again()
         crypto = space.crypto.buffer.pending
         is_application = space.level == APPLICATION
         control, scheduler = connection.control, connection.streams.scheduler
-        data = crypto or (is_application and (bool(control) or bool(scheduler)))
+        data = crypto or bool(is_application and (control.owed or scheduler.ready))
         if data:
             if self._quota < self.path.datagram_size and not space.probes:
                 data = False
@@ -183,9 +188,9 @@ class Sender:
             if crypto:
                 draft.size += space.crypto.write(room - draft.size, parts, sent_frames)
             if is_application:
-                if control:
+                if control.owed:
                     draft.size += control.write(room - draft.size, parts, sent_frames)
-                if scheduler:
+                if scheduler.ready:
                     draft.size += scheduler.write(room - draft.size, parts, sent_frames)
         draft.eliciting = draft.size > ack_size
         if (space.probes and not draft.eliciting) or acks.wants_ping(draft.eliciting):
@@ -194,7 +199,8 @@ class Sender:
             draft.eliciting = True
         if not parts:
             return None
-        self._pad(draft, SAMPLE_PAYLOAD - number_length - draft.size)
+        if draft.size < SAMPLE_PAYLOAD:
+            self._pad(draft, SAMPLE_PAYLOAD - number_length - draft.size)
         return draft
 
     def _overhead(self, space: "PacketNumberSpace", number_length: int) -> int:
@@ -247,9 +253,8 @@ class Sender:
     def _header(self, space: "PacketNumberSpace", number: int, number_length: int, payload_length: int) -> bytes:
         connection = self._connection
         if space.level == APPLICATION:
-            first = 0x40 | number_length - 1
             truncated = (number & (1 << 8 * number_length) - 1).to_bytes(number_length)
-            return b"%c%b%b" % (first, connection.remote_ids.current, truncated)
+            return _SHORT_FIRST_BYTE[number_length] + connection.remote_ids.current + truncated
         return wire.encode_long_header(
             connection.version,
             space.packet_type,

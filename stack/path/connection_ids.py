@@ -42,6 +42,7 @@ class LocalConnectionIds:
         "_register",
         "_reset_key",
         "_rng",
+        "_told",
         "_unregister",
         "by_sequence",
         "length",
@@ -65,6 +66,7 @@ class LocalConnectionIds:
         self.length = len(first)
         self.by_sequence: dict[int, bytes] = {0: first}
         self._next_sequence = 1
+        self._told = 0  # largest sequence number sent to the peer
         self._peer_limit = 2
 
     @property
@@ -90,6 +92,7 @@ class LocalConnectionIds:
         connection_id = self.by_sequence.get(key)
         if connection_id is None:
             return b""
+        self._told = max(self._told, key)
         return encode_new_connection_id(key, 0, connection_id, stateless_reset_token(self._reset_key, connection_id))
 
     def on_acked(self, sent: SentFrame, now: int) -> None:
@@ -102,8 +105,8 @@ class LocalConnectionIds:
     def on_retire_frame(self, payload: bytes, position: int, frame_type: int, packet: "ReceivedPacket") -> int:
         """RETIRE_CONNECTION_ID: stop using an ID and issue another in its place."""
         sequence, position = decode_varint(payload, position)
-        if sequence >= self._next_sequence:
-            # rfc9000:19.16:1
+        if sequence > self._told:
+            # rfc9000:19.16:1; a peer that could retire what it was not given would make us owe IDs without end
             raise TransportError(PROTOCOL_VIOLATION, f"retires connection ID {sequence}, never issued", frame_type)
         if self.by_sequence.get(sequence) == packet.destination_cid:
             # rfc9000:19.16:3

@@ -31,6 +31,7 @@ class LossRecovery:
 
     __slots__ = (
         "_armed",
+        "_live",
         "_paths",
         "_stats",
         "handshake_confirmed",
@@ -53,6 +54,7 @@ class LossRecovery:
     ) -> None:
         """`current_path` gives the path that new packets take, whose RTT governs the timers."""
         self.spaces = spaces
+        self._live = list(spaces)  # not discarded
         self._paths = current_path
         self._stats = stats
         self.trace = trace
@@ -231,10 +233,10 @@ class LossRecovery:
         """Return ("ack" or "pto", index of the space, time or NEVER)."""
         loss_index, loss_at = 0, NEVER
         eliciting = 0
-        for index, space in enumerate(self.spaces):
+        for space in self._live:
             eliciting += space.eliciting_in_flight
             if space.loss_at < loss_at:
-                loss_index, loss_at = index, space.loss_at
+                loss_index, loss_at = space.index, space.loss_at
         if loss_at != NEVER:
             return "ack", loss_index, loss_at
         path = self._paths()
@@ -248,7 +250,7 @@ class LossRecovery:
             index = 1 if self.spaces[1].write_keys is not None else 0
             return "pto", index, now + rtt.pto_ns(0) * backoff
         best_index, best_at = 0, NEVER
-        for index, space in enumerate(self.spaces):
+        for space in self._live:
             if not space.eliciting_in_flight:
                 continue
             max_ack_delay_ns = 0
@@ -259,7 +261,7 @@ class LossRecovery:
                 max_ack_delay_ns = self.max_ack_delay_ns
             at = space.last_eliciting_sent_at + rtt.pto_ns(max_ack_delay_ns) * backoff
             if at < best_at:
-                best_index, best_at = index, at
+                best_index, best_at = space.index, at
         return "pto", best_index, best_at
 
     def on_timeout(self, now: int) -> None:
@@ -303,6 +305,7 @@ class LossRecovery:
         space.loss_at = NEVER
         space.probes = 0
         space.discarded = True
+        self._live.remove(space)
         self.pto_count = 0  # rfc9002:6.2.2:4
         self.arm(now)
 

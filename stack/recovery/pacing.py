@@ -1,25 +1,35 @@
 """Pacing: a token bucket filled at gain · window / smoothed_rtt (RFC 9002 section 7.7)."""
 
+from typing import Final
+
 from stack.congestion.controller import initial_window
+
+BURST_NS: Final = 1_000_000  # at high rates a burst may hold this much time: timers are no finer
+MAX_BURST_DATAGRAMS: Final = 64  # and at most this many datagrams
 
 
 class Pacer:
-    """Spreads a window over a round trip. The bucket holds one initial window, so that short flights go at once."""
+    """Spreads a window over a round trip.
 
-    __slots__ = ("_capacity", "_filled_at", "_tokens")
+    The bucket holds one initial window, so that short flights go at once (rfc9002:7.7:3); where that takes less than a
+    millisecond at the current rate, it holds a millisecond (rfc9002:7.7:4).
+    """
+
+    __slots__ = ("_capacity", "_filled_at", "_largest", "_smallest", "_tokens")
 
     def __init__(self, datagram_size: int) -> None:
-        # rfc9002:7.7:3 bursts no larger than the initial window
-        self._capacity = initial_window(datagram_size)
-        self._tokens = self._capacity
+        self._smallest = initial_window(datagram_size)
+        self._largest = max(MAX_BURST_DATAGRAMS * datagram_size, self._smallest)
+        self._capacity = self._tokens = self._smallest
         self._filled_at = 0
 
     def available(self, rate: tuple[int, int], now: int) -> int:
         """Return the bytes that may go now; `rate` is bytes per ns as a fraction."""
-        bytes_, ns = rate
         if self._tokens < self._capacity:
+            bytes_, ns = rate
             gained = (now - self._filled_at) * bytes_ // ns
             if gained > 0:
+                self._capacity = min(max(BURST_NS * bytes_ // ns, self._smallest), self._largest)
                 self._tokens = min(self._tokens + gained, self._capacity)
                 # Advance only by the time the whole bytes took, so that fractions are not lost.
                 self._filled_at += gained * ns // bytes_

@@ -23,6 +23,7 @@ class PacketNumberSpace:
         "crypto",
         "discarded",
         "eliciting_in_flight",
+        "index",
         "largest_acked",
         "last_eliciting_sent_at",
         "level",
@@ -37,7 +38,9 @@ class PacketNumberSpace:
         "write_keys",
     )
 
-    def __init__(self, level: int, packet_type: int, acks: Acknowledgments, crypto: "CryptoStream") -> None:
+    def __init__(self, index: int, level: int, packet_type: int, acks: Acknowledgments, crypto: "CryptoStream") -> None:
+        """`index`: place among the connection's spaces; `level`: of TLS; `packet_type`: as in `stack.wire.header`."""
+        self.index = index
         self.level = level
         self.packet_type = packet_type
         self.acks = acks

@@ -24,7 +24,7 @@ class CryptoStream:
         self._received.add(offset, data)
         return self._received.take()
 
-    def write(self, room: int, parts: list[bytes], sent_frames: list[SentFrame]) -> int:
+    def write(self, room: int, parts: list[bytes | bytearray], sent_frames: list[SentFrame]) -> int:
         """Put CRYPTO frames into `parts` as long as they fit into `room` bytes; return the bytes used."""
         buffer = self.buffer
         used = 0

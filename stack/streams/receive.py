@@ -44,6 +44,9 @@ TRANSITIONS: Final[dict[ReceiveState, dict[Trigger, ReceiveState]]] = {
 }
 
 
+_OPEN: Final = (ReceiveState.RECV, ReceiveState.SIZE_KNOWN)
+
+
 class Reassembly:
     """Bytes that arrive in any order, given out in order. Used by streams and by CRYPTO.
 
@@ -74,7 +77,7 @@ class Reassembly:
             self.received = start + len(data)
             return True
         end = offset + len(data)
-        if end <= start:
+        if end <= start or not data:
             return False
         if offset < start:
             data = data[start - offset :]
@@ -150,6 +153,10 @@ class ReceiveStream:
         """Whether nothing more will happen (a terminal state)."""
         return self.state is ReceiveState.DATA_READ or self.state is ReceiveState.RESET_READ
 
+    @property
+    def open(self) -> bool:
+        """Whether data or a reset may still arrive that matters."""
+        return self.state in _OPEN
     def _move(self, trigger: Trigger) -> None:
         self.state = TRANSITIONS[self.state][trigger]
 
@@ -169,14 +176,14 @@ class ReceiveStream:
             window.received = end
         else:
             new = 0
-        if self.state is not ReceiveState.RECV and self.state is not ReceiveState.SIZE_KNOWN:
+        if self.state not in _OPEN:
             return new, False
         if fin and self.final_size is None:
             self.final_size = end
             self._move(Trigger.FIN)
         buffer = self._buffer
         news = buffer.add(offset, data)
-        if buffer.gaps > MAX_STREAM_GAPS:
+        if not news and buffer.gaps > MAX_STREAM_GAPS:
             raise TransportError(INTERNAL_ERROR, f"stream {self.stream_id}: too many gaps", frame_type)
         if buffer.received == self.final_size:
             self._move(Trigger.ALL)

@@ -6,42 +6,42 @@ from stack.sent_frame import SentFrame
 from stack.stats import ConnectionStats
 from stack.streams.flow import ConnectionFlow
 from stack.streams.send import SendStream
-from stack.wire.frames import encode_stream_header
-from stack.wire.varint import varint_size
+from stack.wire.frames import STREAM, STREAM_FIN, STREAM_LEN, STREAM_OFF
+from stack.wire.varint import encode_varint
 
 SMALLEST_FRAME_ROOM = 24  # bytes: less room than this is not worth a STREAM frame's header
+LARGE_FRAME = 16_384  # bytes: a length from here on takes 4 bytes
 
 
 class Scheduler:
-    """Streams that can send, in a queue. No work is proportional to the number of streams (only those queued)."""
+    """Streams that can send, in the queue `ready`. No work is proportional to the number of all streams."""
 
-    __slots__ = ("_flow", "_held_back", "_queue", "_stats")
+    __slots__ = ("_flow", "_held_back", "_stats", "ready")
 
     def __init__(self, flow: ConnectionFlow, stats: ConnectionStats) -> None:
         self._flow = flow
         self._stats = stats
-        self._queue: deque[SendStream] = deque()
-        self._held_back: list[SendStream] = []  # have only new data, and the connection's limit forbids it
-
-    def __bool__(self) -> bool:
-        return bool(self._queue)
+        self.ready: deque[SendStream] = deque()
+        # Streams, by ID, whose new data the connection's limit forbids; what gets lost still queues them
+        self._held_back: dict[int, SendStream] = {}
 
     def queue(self, stream: SendStream) -> None:
         """Give `stream` a place at the end, unless it has one or nothing to send."""
         if not stream.queued and stream.pending():
             stream.queued = True
-            self._queue.append(stream)
+            self.ready.append(stream)
 
     def on_credit(self) -> None:
         """The connection's flow control limit rose."""
         held_back = self._held_back
         if held_back:
-            self._queue.extend(held_back)
-            held_back.clear()
+            self._held_back = {}
+            for stream in held_back.values():
+                self.queue(stream)
 
-    def write(self, room: int, parts: list[bytes], sent_frames: list[SentFrame]) -> int:
+    def write(self, room: int, parts: list[bytes | bytearray], sent_frames: list[SentFrame]) -> int:
         """Put STREAM frames into `parts` as long as they fit into `room` bytes; return the bytes used."""
-        queue = self._queue
+        queue = self.ready
         used = 0
         while queue and room - used >= SMALLEST_FRAME_ROOM:
             stream = queue.popleft()
@@ -52,13 +52,16 @@ class Scheduler:
                 if stream.blocked():
                     stream.on_blocked()
             elif size == 0:
-                self._held_back.append(stream)  # keeps its place by staying `queued`
+                stream.queued = False
+                self._held_back[stream.stream_id] = stream
                 self._flow.on_blocked()
             else:
                 queue.append(stream)
         return used
 
-    def _write_frame(self, stream: SendStream, room: int, parts: list[bytes], sent_frames: list[SentFrame]) -> int:
+    def _write_frame(
+        self, stream: SendStream, room: int, parts: list[bytes | bytearray], sent_frames: list[SentFrame]
+    ) -> int:
         """Put one STREAM frame into `parts`; return its size, 0 when flow control of the connection forbids any."""
         buffer = stream.buffer
         fresh_from = buffer.next_offset
@@ -66,8 +69,13 @@ class Scheduler:
         flow = self._flow
         limit = min(stream.max_data, fresh_from + flow.peer_limit - flow.sent)
         offset = buffer.lost.starts[0] if repeats else fresh_from
-        header_size = 3 + varint_size(stream.stream_id) + (varint_size(offset) if offset else 0)  # 2 for the length
-        start, end = buffer.next_range(room - header_size, limit)
+        place = encode_varint(stream.stream_id)
+        frame_type = STREAM | STREAM_LEN
+        if offset:
+            place += encode_varint(offset)
+            frame_type |= STREAM_OFF
+        # 1 byte for the type, and for the length 2, or 4 where the datagram is so large
+        start, end = buffer.next_range(room - len(place) - (3 if room < LARGE_FRAME else 5), limit)
         # rfc9000:4.5:2 FIN goes with the last byte, or alone once all was sent
         fin = stream.fin_written and end == buffer.written and (stream.fin_pending or start < end)
         if start == end and not fin:
@@ -79,7 +87,8 @@ class Scheduler:
         self._stats.stream_bytes_sent += end - start
         if fin:
             stream.on_fin_sent()
-        header = encode_stream_header(stream.stream_id, start, end - start, fin)
+            frame_type |= STREAM_FIN
+        header = encode_varint(frame_type) + place + encode_varint(end - start)
         parts.append(header)
         parts.append(buffer.slice(start, end))
         sent_frames.append((stream, start, end, fin))

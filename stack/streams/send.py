@@ -75,10 +75,10 @@ class SendBuffer:
         self._data += data
         self.written += len(data)
 
-    def slice(self, start: int, end: int) -> bytes:
+    def slice(self, start: int, end: int) -> bytearray:
         """The bytes from offset `start` to `end`."""
         base = self._base
-        return bytes(memoryview(self._data)[start - base : end - base])
+        return self._data[start - base : end - base]
 
     def next_range(self, room: int, limit: int) -> tuple[int, int]:
         """Take the next offsets to send: at most `room` bytes, new ones below `limit`. Empty when start == end."""
@@ -116,6 +116,10 @@ class SendBuffer:
         self.lost.add(start, end)
         for acked_start, acked_end in self._acked:
             self.lost.subtract(acked_start, acked_end)
+
+    def offer_again(self) -> None:
+        """Let everything sent and not acknowledged go once more."""
+        self.on_lost(self._base, self.next_offset)
 
     def clear(self) -> None:
         """Drop everything: the stream was reset. `next_offset` stays, as the final size."""

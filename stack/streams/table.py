@@ -232,11 +232,13 @@ class StreamTable:
         if stream is None or stream.receive is None:
             raise StreamError(f"stream {stream_id} is not open for reading")
         receive = stream.receive
+        if receive.state is ReceiveState.RESET_RECVD:
+            receive.read_reset()
         before = receive.consumed
         receive.discard()
         self._on_consumed(receive, receive.consumed - before)
         stream.stop_code = code
-        if receive.state is ReceiveState.RECV or receive.state is ReceiveState.SIZE_KNOWN:
+        if receive.open:
             self._control.owe(self, stream_id << 3 | _STOP_SENDING)
         self._forget_if_finished(stream)
 
@@ -258,13 +260,12 @@ class StreamTable:
         if offset > MAX_OFFSET - len(data):
             # rfc9000:19.8:2
             raise TransportError(FRAME_ENCODING_ERROR, f"stream {stream_id}: offset above 2^62-1", frame_type)
-        stream = self.streams.get(stream_id) or self._peer_stream(stream_id, frame_type)
+        stream = self.streams.get(stream_id) or self._unknown_stream(stream_id, frame_type)
         if stream is None:
             return end
         receive = stream.receive
         if receive is None:
-            # rfc9000:19.8:1
-            raise TransportError(STREAM_STATE_ERROR, f"data on send-only stream {stream_id}", frame_type)
+            raise self._wrong_direction(stream_id, frame_type)  # rfc9000:19.8:1
         before = receive.consumed
         new, news = receive.on_data(offset, data, bool(frame_type & FIN_BIT), frame_type)
         if new:
@@ -284,13 +285,12 @@ class StreamTable:
         stream_id, position = decode_varint(payload, position)
         code, position = decode_varint(payload, position)
         final_size, position = decode_varint(payload, position)
-        stream = self.streams.get(stream_id) or self._peer_stream(stream_id, frame_type)
+        stream = self.streams.get(stream_id) or self._unknown_stream(stream_id, frame_type)
         if stream is None:
             return position
         receive = stream.receive
         if receive is None:
-            # rfc9000:19.4:1
-            raise TransportError(STREAM_STATE_ERROR, f"reset of send-only stream {stream_id}", frame_type)
+            raise self._wrong_direction(stream_id, frame_type)  # rfc9000:19.4:1
         new, news = receive.on_reset(code, final_size, frame_type)
         self.flow.on_received(new, frame_type)  # rfc9000:4.5:1
         self.flow.on_consumed(final_size - receive.consumed if news else new)
@@ -330,10 +330,9 @@ class StreamTable:
         """STREAM_DATA_BLOCKED: checked, and otherwise for information (rfc9000:4.2:2)."""
         stream_id, position = decode_varint(payload, position)
         _, position = decode_varint(payload, position)
-        stream = self.streams.get(stream_id) or self._peer_stream(stream_id, frame_type)
+        stream = self.streams.get(stream_id) or self._unknown_stream(stream_id, frame_type)
         if stream is not None and stream.receive is None:
-            # rfc9000:19.13:2
-            raise TransportError(STREAM_STATE_ERROR, f"stream {stream_id} is send-only", frame_type)
+            raise self._wrong_direction(stream_id, frame_type)  # rfc9000:19.13:2
         return position
 
     def on_max_data_frame(self, payload: bytes, position: int, frame_type: int, packet: "ReceivedPacket") -> int:
@@ -401,11 +400,11 @@ class StreamTable:
             return encode_reset_stream(stream_id, send.reset_code, send.buffer.next_offset)
         if kind == _STREAM_DATA_BLOCKED and send is not None and send.blocked():
             return encode_stream_data_blocked(stream_id, send.max_data)
-        if receive is None or receive.state is not ReceiveState.RECV:
+        if receive is None:
             return b""
-        if kind == _MAX_STREAM_DATA:
+        if kind == _MAX_STREAM_DATA and receive.state is ReceiveState.RECV:
             return encode_max_stream_data(stream_id, receive.window.next_limit())
-        if kind == _STOP_SENDING:
+        if kind == _STOP_SENDING and receive.open:
             return encode_stop_sending(stream_id, stream.stop_code)
         return b""
 
@@ -422,10 +421,17 @@ class StreamTable:
 
     # Inside
 
-    def _peer_stream(self, stream_id: int, frame_type: int) -> Stream | None:
-        """The stream of an ID not in the table: a new one of the peer's, or None if it is finished."""
+    def _unknown_stream(self, stream_id: int, frame_type: int, about_sending: bool = False) -> Stream | None:
+        """The stream of an ID not in the table: a new one of the peer's, or None if it is finished.
+
+        `about_sending`: the frame is about our sending part, which a unidirectional stream of the peer's lacks, as
+        one of ours lacks a receiving part.
+        """
         kind = stream_id & UNIDIRECTIONAL
-        if bool(stream_id & SERVER_INITIATED) != self._is_client:
+        is_local = bool(stream_id & SERVER_INITIATED) != self._is_client
+        if kind and is_local != about_sending:
+            raise self._wrong_direction(stream_id, frame_type)
+        if is_local:
             if stream_id >> 2 >= self._local_next[kind]:
                 # rfc9000:19.8:1
                 raise TransportError(STREAM_STATE_ERROR, f"stream {stream_id} is not open", frame_type)
@@ -445,11 +451,15 @@ class StreamTable:
 
     def _sending(self, stream_id: int, frame_type: int) -> Stream | None:
         """The stream that a frame about our sending part names; None if it is finished."""
-        stream = self.streams.get(stream_id) or self._peer_stream(stream_id, frame_type)
+        stream = self.streams.get(stream_id) or self._unknown_stream(stream_id, frame_type, about_sending=True)
         if stream is not None and stream.send is None:
-            # rfc9000:19.5:2, rfc9000:19.10:2
-            raise TransportError(STREAM_STATE_ERROR, f"stream {stream_id} is receive-only", frame_type)
+            raise self._wrong_direction(stream_id, frame_type)  # rfc9000:19.5:2, rfc9000:19.10:2
         return stream
+
+    def _wrong_direction(self, stream_id: int, frame_type: int) -> TransportError:
+        has_sending_part = bool(stream_id & SERVER_INITIATED) != self._is_client
+        kind = "send-only" if has_sending_part else "receive-only"
+        return TransportError(STREAM_STATE_ERROR, f"stream {stream_id} is {kind}", frame_type)
 
     def _raise_local_limit(self, kind: int, limit: int) -> None:
         if limit > self._local_limits[kind]:  # rfc9000:4.6:4

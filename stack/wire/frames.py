@@ -99,13 +99,13 @@ def encode_stream_header(stream_id: int, offset: int, length: int, fin: bool, la
     `last` leaves the length out, for a frame that ends its packet.
     """
     frame_type = STREAM | fin
-    size = b""
     if not last:
         frame_type |= STREAM_LEN
-        size = encode_varint(length)
-    if offset:
-        return b"%c%b%b%b" % (frame_type | STREAM_OFF, encode_varint(stream_id), encode_varint(offset), size)
-    return b"%c%b%b" % (frame_type, encode_varint(stream_id), size)
+    if not offset:
+        header = encode_varint(frame_type) + encode_varint(stream_id)
+    else:
+        header = encode_varint(frame_type | STREAM_OFF) + encode_varint(stream_id) + encode_varint(offset)
+    return header if last else header + encode_varint(length)
 
 
 def encode_max_data(maximum: int) -> bytes:

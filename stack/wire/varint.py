@@ -49,15 +49,20 @@ def decode_varint(data: bytes, position: int) -> tuple[int, int]:
 
     Raises Truncated when `data` ends before the value does.
     """
-    if position >= len(data):
-        raise Truncated(f"the data ends at {len(data)}, where a variable-length integer should start")
-    first = data[position]
-    if first < 0x40:
-        return first, position + 1
-    end = position + (1 << (first >> 6))
+    try:
+        first = data[position]
+        if first < 0x40:
+            return first, position + 1
+        if first < 0x80:
+            return (first & 0x3F) << 8 | data[position + 1], position + 2
+    except IndexError:
+        raise Truncated(f"the data ends at {len(data)}, inside the variable-length integer at {position}") from None
+    if first < 0xC0:
+        end = position + 4
+        value = int.from_bytes(data[position:end]) & _FOUR_BYTE_LIMIT - 1
+    else:
+        end = position + 8
+        value = int.from_bytes(data[position:end]) & MAX_VARINT
     if end > len(data):
-        raise Truncated(f"a variable-length integer from {position} to {end} exceeds the data's {len(data)} bytes")
-    if first < 0x80:
-        return (first & 0x3F) << 8 | data[position + 1], end
-    value = int.from_bytes(data[position:end])
-    return value & ((1 << 30) - 1 if first < 0xC0 else MAX_VARINT), end
+        raise Truncated(f"the data ends at {len(data)}, inside the variable-length integer at {position}")
+    return value, end

@@ -34,9 +34,7 @@ def acks(draw: st.DrawFn) -> f.AckFrame:
 def connection_ids(draw: st.DrawFn) -> f.NewConnectionIdFrame:
     sequence_number = draw(V)
     retired = draw(st.integers(0, sequence_number))
-    return f.NewConnectionIdFrame(
-        sequence_number, retired, draw(st.binary(min_size=1, max_size=20)), draw(TOKEN)
-    )
+    return f.NewConnectionIdFrame(sequence_number, retired, draw(st.binary(min_size=1, max_size=20)), draw(TOKEN))
 
 
 CLOSES = st.builds(f.ConnectionCloseFrame, st.just(False), V, V, DATA) | st.builds(
@@ -138,9 +136,7 @@ def test_frames_follow_one_another(frames: list[f.Frame]) -> None:
 UNENDING = (f.PaddingFrame,)  # any part of a run is a run
 
 
-@pytest.mark.parametrize(
-    "kind", [kind for kind in CASES if kind not in UNENDING], ids=lambda kind: kind.__name__
-)
+@pytest.mark.parametrize("kind", [kind for kind in CASES if kind not in UNENDING], ids=lambda kind: kind.__name__)
 @given(data=st.data())
 def test_every_truncation_is_malformed(kind: type[f.Frame], data: st.DataObject) -> None:
     encoded = encode(data.draw(CASES[kind][0]))
@@ -183,12 +179,8 @@ def test_the_wire_image_of_frames() -> None:
 
 
 @given(V, OFFSETS, DATA, st.booleans())
-def test_the_last_stream_frame_reaches_to_the_end(
-    stream_id: int, offset: int, data: bytes, fin: bool
-) -> None:
-    payload = (
-        f.encode_max_data(1) + f.encode_stream_header(stream_id, offset, len(data), fin, last=True) + data
-    )
+def test_the_last_stream_frame_reaches_to_the_end(stream_id: int, offset: int, data: bytes, fin: bool) -> None:
+    payload = f.encode_max_data(1) + f.encode_stream_header(stream_id, offset, len(data), fin, last=True) + data
     assert f.decode_frames(payload)[1:] == [f.StreamFrame(stream_id, offset, data, fin)]
 
 
@@ -204,9 +196,7 @@ def test_an_unknown_frame_type_is_malformed(payload: str) -> None:
 
 
 @pytest.mark.requirement("rfc9000:19.3.1:1")
-@pytest.mark.parametrize(
-    "ack", ["0200000001", "020500000" + "6", "0205000102" + "0300", "0205000102" + "0003"]
-)
+@pytest.mark.parametrize("ack", ["0200000001", "020500000" + "6", "0205000102" + "0300", "0205000102" + "0003"])
 def test_an_ack_range_below_0_is_malformed(ack: str) -> None:
     assert_malformed(bytes.fromhex(ack), match="below packet number 0")
 

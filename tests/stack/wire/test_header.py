@@ -133,16 +133,10 @@ def test_version_negotiation_without_whole_versions_is_refused(length: int) -> N
 @pytest.mark.requirement("rfc9000:17.2:4")
 @pytest.mark.requirement("rfc9000:17.2:7")
 @given(LONG_CIDS, LONG_CIDS, st.binary(max_size=30), st.integers(0, 127))
-def test_only_the_invariants_of_an_unknown_version_are_read(
-    dcid: bytes, scid: bytes, rest: bytes, bits: int
-) -> None:
-    invariants = (
-        bytes([0x80 | bits]) + b"\xba\xba\xba\xba" + bytes([len(dcid)]) + dcid + bytes([len(scid)]) + scid
-    )
+def test_only_the_invariants_of_an_unknown_version_are_read(dcid: bytes, scid: bytes, rest: bytes, bits: int) -> None:
+    invariants = bytes([0x80 | bits]) + b"\xba\xba\xba\xba" + bytes([len(dcid)]) + dcid + bytes([len(scid)]) + scid
     parsed = parse_long_header(invariants + rest, 0)
-    assert parsed == LongHeader(
-        UNKNOWN_VERSION, 0xBABABABA, dcid, scid, b"", len(invariants), len(invariants + rest)
-    )
+    assert parsed == LongHeader(UNKNOWN_VERSION, 0xBABABABA, dcid, scid, b"", len(invariants), len(invariants + rest))
 
 
 @pytest.mark.requirement("rfc9000:17.2:1")

@@ -31,9 +31,7 @@ def test_nothing_is_truncated_before_the_first_acknowledgment(packet_number: int
 
 @pytest.mark.requirement("rfc9000:17.1:2")
 @given(PACKET_NUMBERS, st.integers(1, (1 << 31) - 1))
-def test_the_encoding_covers_more_than_twice_the_unacknowledged_range(
-    acknowledged: int, distance: int
-) -> None:
+def test_the_encoding_covers_more_than_twice_the_unacknowledged_range(acknowledged: int, distance: int) -> None:
     length = packet_number_length(acknowledged + distance, acknowledged)
     assert 1 << 8 * length > 2 * distance
     assert length == 1 or 1 << 8 * (length - 1) <= 2 * distance  # and no byte more than that
@@ -41,9 +39,7 @@ def test_the_encoding_covers_more_than_twice_the_unacknowledged_range(
 
 @pytest.mark.requirement("rfc9000:17.1:3")
 @given(PACKET_NUMBERS, st.integers(1, (1 << 31) - 1), st.integers(0))
-def test_a_number_is_recovered_whatever_else_arrived_before(
-    acknowledged: int, distance: int, seen: int
-) -> None:
+def test_a_number_is_recovered_whatever_else_arrived_before(acknowledged: int, distance: int, seen: int) -> None:
     packet_number = acknowledged + distance
     assume(packet_number < 1 << 62)
     length = packet_number_length(packet_number, acknowledged)

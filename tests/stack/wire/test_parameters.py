@@ -44,9 +44,7 @@ OF_EITHER: dict[str, st.SearchStrategy[Any]] = {
     "max_datagram_frame_size": VARINTS,
     "grease_quic_bit": st.booleans(),
     "version_information": st.none()
-    | st.lists(VERSIONS, min_size=1).flatmap(
-        lambda all_: st.tuples(st.sampled_from(all_), st.just(tuple(all_)))
-    ),
+    | st.lists(VERSIONS, min_size=1).flatmap(lambda all_: st.tuples(st.sampled_from(all_), st.just(tuple(all_)))),
 }
 OF_SERVER: dict[str, st.SearchStrategy[Any]] = {
     "original_destination_connection_id": st.none() | CIDS,
@@ -55,9 +53,7 @@ OF_SERVER: dict[str, st.SearchStrategy[Any]] = {
     "retry_source_connection_id": st.none() | CIDS,
 }
 CLIENTS = st.fixed_dictionaries({}, optional=OF_EITHER).map(lambda values: TransportParameters(**values))
-SERVERS = st.fixed_dictionaries({}, optional=OF_EITHER | OF_SERVER).map(
-    lambda values: TransportParameters(**values)
-)
+SERVERS = st.fixed_dictionaries({}, optional=OF_EITHER | OF_SERVER).map(lambda values: TransportParameters(**values))
 
 
 def entry(identifier: int, value: bytes) -> bytes:

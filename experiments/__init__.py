@@ -1,0 +1,1 @@
+"""Reproducible experiments: each folder holds a plan and says what it shows."""

@@ -1,0 +1,36 @@
+"""Link models: pipelines of small elements, one impairment each. They know datagrams and time, not QUIC."""
+
+from links.datagram import Address, Datagram
+from links.delay import Delay
+from links.element import DROPPED, HELD, Element, Queue, Randomness, Schedule, Server
+from links.jitter import Jitter
+from links.loss import Loss, LossIf, LossNth, LossPattern
+from links.pipeline import Pipeline
+from links.rate import Rate
+from links.reorder import Reorder, ReorderDepth
+from links.taildrop import TailDrop
+from links.tap import Tap
+
+__all__ = [
+    "DROPPED",
+    "HELD",
+    "Address",
+    "Datagram",
+    "Delay",
+    "Element",
+    "Jitter",
+    "Loss",
+    "LossIf",
+    "LossNth",
+    "LossPattern",
+    "Pipeline",
+    "Queue",
+    "Randomness",
+    "Rate",
+    "Reorder",
+    "ReorderDepth",
+    "Schedule",
+    "Server",
+    "TailDrop",
+    "Tap",
+]

@@ -1,0 +1,136 @@
+"""One direction of a link: its elements, run in order with as few events as exactness allows."""
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Final
+
+from links.datagram import Datagram
+from links.element import DROPPED, Element, Forward, Queue, Randomness, Schedule, Server
+
+
+class Pipeline:
+    """Runs datagrams through `elements` and counts them.
+
+    Elements are grouped into stages. Within a stage datagrams keep their order, so that it is computed in one
+    pass when a datagram enters it; only between stages an event is scheduled. Most links are one stage.
+
+    `rng(name)` makes an element's random stream, named after its kind and not its position, so that another
+    element in the list does not shift its draws. `deliver(datagram, at)` and `lose(datagram, at)` are told
+    what becomes of each datagram, possibly ahead of the clock; a lost one's `dropped_by` and `drop_reason`
+    are set.
+
+    Raises ValueError when a queue stands beside no Rate or an element is in use already.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        elements: Iterable[Element],
+        *,
+        rng: Callable[[str], Randomness],
+        schedule: Schedule,
+        deliver: Forward,
+        lose: Forward,
+    ) -> None:
+        self.name: Final = name
+        self.elements: Final = arrange(name, list(elements))
+        self.sent = 0
+        self.delivered = 0
+        self.lost = 0
+        self.sent_bytes = 0
+        self.delivered_bytes = 0
+        self._schedule = schedule
+        self._deliver = deliver
+        self._lose = lose
+        stages: list[list[Element]] = [[]]
+        names = _names(name, self.elements)
+        for element, element_name in zip(self.elements, names, strict=True):
+            if element.on_time and stages[-1]:
+                stages.append([])
+            element.bind(element_name, rng(element_name), schedule, partial(self._leave, len(stages) - 1))
+            stages[-1].append(element)
+            if not element.in_order:
+                stages.append([])
+        if len(stages) > 1 and not stages[-1]:
+            stages.pop()
+        self._stages: Final = [tuple(element.receive for element in stage) for stage in stages]
+        self._last: Final = len(stages) - 1
+
+    def send(self, datagram: Datagram, now: int) -> None:
+        """Put a datagram into the link at `now`, which never lies before an earlier call's."""
+        self.sent += 1
+        self.sent_bytes += datagram.size
+        self._enter(0, datagram, now)
+
+    def _enter(self, stage: int, datagram: Datagram, now: int) -> None:
+        at = now
+        for receive in self._stages[stage]:
+            now = at
+            at = receive(datagram, now)
+            if at < 0:
+                if at == DROPPED:
+                    self.lost += 1
+                    self._lose(datagram, now)
+                return
+        self._leave(stage, datagram, at)
+
+    def _leave(self, stage: int, datagram: Datagram, at: int) -> None:
+        if stage == self._last:
+            self.delivered += 1
+            self.delivered_bytes += datagram.size
+            self._deliver(datagram, at)
+        else:
+            self._schedule(at, self._enter, stage + 1, datagram, at)
+
+
+def arrange(name: str, elements: list[Element]) -> list[Element]:
+    """Return the elements with each queue in front of the Rate that it feeds, and attached to it.
+
+    A run of queues belongs to the Rate before it in the list, or to the one after it when there is none
+    before or that one has its queues already. Raises ValueError when a queue has no Rate beside it; `name` is
+    the link's, for this.
+    """
+    arranged: list[Element] = []
+    waiting: list[Queue] = []  # queues that feed the next Rate
+    served: Server | None = None  # the Rate just before, while queues may still join it
+    place = 0
+    for element in elements:
+        if isinstance(element, Queue):
+            if served is not None:
+                element.attach(served)
+                arranged.insert(place, element)
+                place += 1
+            else:
+                waiting.append(element)
+            continue
+        if isinstance(element, Server):
+            for queue in waiting:
+                queue.attach(element)
+            arranged.extend(waiting)
+            served = None if waiting else element
+            place = len(arranged)
+            waiting = []
+        else:
+            _refuse(name, waiting)
+            served = None
+        arranged.append(element)
+    _refuse(name, waiting)
+    return arranged
+
+
+def _refuse(name: str, queues: list[Queue]) -> None:
+    if queues:
+        raise ValueError(
+            f"link {name}: {type(queues[0]).__name__} must stand beside the Rate (or other Server) whose queue it is"
+        )
+
+
+def _names(link: str, elements: list[Element]) -> list[str]:
+    """Name elements after their kinds: "alice>bob/Loss", and the second of a kind "alice>bob/Loss2"."""
+    seen: dict[str, int] = {}
+    names = []
+    for element in elements:
+        kind = type(element).__name__
+        seen[kind] = number = seen.get(kind, 0) + 1
+        names.append(f"{link}/{kind}" if number == 1 else f"{link}/{kind}{number}")
+    return names

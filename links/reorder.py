@@ -1,0 +1,79 @@
+"""Reordering: chosen datagrams are held back, or overtake the others."""
+
+from collections.abc import Callable
+
+from links.datagram import Datagram
+from links.element import HELD, Element
+from links.units import nanoseconds, probability
+
+
+class Reorder(Element):
+    """Reorders datagrams that are chosen with a probability (0 to 1), or by a predicate of the datagram.
+
+    A chosen datagram is held back for `hold` (ns or text such as "5ms"), while the others pass. With
+    `overtake` it is the other way round: all are held but the chosen.
+    """
+
+    in_order = False
+
+    def __init__(
+        self, chosen: float | Callable[[Datagram], object], hold: int | str, *, overtake: bool = False
+    ) -> None:
+        super().__init__()
+        self.chosen = chosen if callable(chosen) else probability(chosen)
+        self.hold_ns = nanoseconds(hold)
+        self.overtake = overtake
+        self.reordered = 0
+
+    def receive(self, datagram: Datagram, now: int) -> int:
+        self.received += 1
+        chosen = self._chooses(datagram)
+        self.reordered += chosen
+        return now if chosen is self.overtake else now + self.hold_ns
+
+    def _chooses(self, datagram: Datagram) -> bool:
+        chosen = self.chosen
+        return bool(chosen(datagram)) if callable(chosen) else self.rng.random() < chosen
+
+
+class ReorderDepth(Element):
+    """Holds a chosen datagram back until `depth` later ones have passed, or for `hold` at most.
+
+    `chosen` is a probability (0 to 1) or a predicate of the datagram. The held one leaves at the very time of
+    the last that passes it, after it. Held ones are not counted as passing. Raises ValueError when `depth` is
+    below 1.
+    """
+
+    in_order = False
+    on_time = True
+
+    def __init__(self, chosen: float | Callable[[Datagram], object], depth: int, hold: int | str = "1s") -> None:
+        super().__init__()
+        if depth < 1:
+            raise ValueError(f"ReorderDepth: depth = {depth}: must be at least 1")
+        self.chosen = chosen if callable(chosen) else probability(chosen)
+        self.depth = depth
+        self.hold_ns = nanoseconds(hold)
+        self.reordered = 0
+        self._passed = 0
+        self._held: dict[Datagram, int] = {}  # to the value of _passed that lets it go
+
+    def receive(self, datagram: Datagram, now: int) -> int:
+        self.received += 1
+        chosen = self.chosen
+        if chosen(datagram) if callable(chosen) else self.rng.random() < chosen:
+            self.reordered += 1
+            self._held[datagram] = self._passed + self.depth
+            self.schedule(now + self.hold_ns, self._release, datagram, now + self.hold_ns)
+            return HELD
+        self._passed += 1
+        for held, count in self._held.items():
+            if count > self._passed:
+                break
+            # As an event of its own, so that it comes behind the datagram that passes now.
+            self.schedule(now, self._release, held, now)
+        return now
+
+    def _release(self, datagram: Datagram, now: int) -> None:
+        if self._held.pop(datagram, None) is not None:
+            self.forward(datagram, now)

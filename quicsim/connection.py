@@ -1,0 +1,184 @@
+"""A connection and a listener as an application sees them, whichever net they are on."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from quicsim.futures import Future, Inbox, NewFuture, fail_all
+from quicsim.stream import Stream
+from stack import events
+from stack.errors import ConnectionClosed
+
+if TYPE_CHECKING:
+    from stack import connection as stack
+    from stack.path.path import Path
+    from stack.stats import ConnectionStats
+
+
+class Runner(Protocol):
+    """What runs the stack that a connection belongs to."""
+
+    @property
+    def now(self) -> int:
+        """The time in ns."""
+        ...
+
+    def new_future(self, what: str) -> Future[Any]:
+        """Return a future of the net's; `what` tells people what it stands for."""
+        ...
+
+    def flush(self) -> None:
+        """Send what the stack wants to send, and tell what happened."""
+
+
+class Connection:
+    """One QUIC connection. Its waiting calls raise ConnectionClosed when it ends.
+
+    `handshake` says what was negotiated, once `established` has returned; `ended` how it ended, once it has.
+    """
+
+    def __init__(self, connection: "stack.Connection", runner: Runner) -> None:
+        self.new_future: Final = runner.new_future
+        self.flush: Final = runner.flush
+        self.handshake: events.HandshakeCompleted | None = None
+        self.ended: events.ConnectionEnded | None = None
+        self._connection = connection
+        self._runner = runner
+        self._streams: dict[int, Stream] = {}
+        self._incoming: Inbox[Stream] = Inbox(runner.new_future, "a stream of the peer's")
+        self._waiting: deque[Future[None]] = deque()  # for the handshake, or for one more stream
+        self._waiting_ended: deque[Future[None]] = deque()
+
+    @property
+    def alpn(self) -> str | None:
+        """The application protocol that ALPN chose."""
+        return self._connection.alpn
+
+    @property
+    def peer_certificates(self) -> tuple[bytes, ...]:
+        """The peer's certificate chain in DER, leaf first; empty when it sent none."""
+        return self.handshake.peer_certificates if self.handshake else ()
+
+    @property
+    def stats(self) -> "ConnectionStats":
+        """The stack's counters."""
+        return self._connection.stats
+
+    @property
+    def path(self) -> "Path":
+        """The path in use: addresses, round-trip time, congestion window."""
+        return self._connection.path
+
+    async def established(self) -> "Connection":
+        """Return the connection once its handshake is complete; raises ConnectionClosed when it fails."""
+        while self.handshake is None:
+            await self._wait("the handshake")
+        return self
+
+    async def open_stream(self, unidirectional: bool = False) -> Stream:
+        """Open a stream, waiting for the peer to allow one more if need be."""
+        while (stream_id := self._connection.open_stream(unidirectional)) is None:
+            await self._wait("the peer to allow one more stream")
+        return self._add(stream_id)
+
+    async def accept_stream(self) -> Stream:
+        """Return the next stream that the peer opened."""
+        return await self._incoming.get()
+
+    def close(self, code: int = 0, reason: str = "") -> None:
+        """Close at once, with an application error code; what the peer has not received yet is lost."""
+        self._connection.close(self._runner.now, code, reason)
+        self.flush()
+
+    async def wait_closed(self) -> events.ConnectionEnded:
+        """Wait until the connection has ended, by whomever and why ever, and say how."""
+        while self.ended is None:
+            future: Future[None] = self.new_future("the connection's end")
+            self._waiting_ended.append(future)
+            await future
+        return self.ended
+
+    def forget(self, stream_id: int) -> None:
+        """Both directions of a stream are over."""
+        self._streams.pop(stream_id, None)
+
+    def handle(self, event: events.ConnectionEvent) -> None:
+        """Take note of what the stack reports."""
+        match event:
+            case events.StreamReadable(stream_id):
+                if stream := self._streams.get(stream_id):
+                    stream.on_readable()
+            case events.StreamWritable(stream_id):
+                if stream := self._streams.get(stream_id):
+                    stream.on_writable()
+            case events.StreamSent(stream_id):
+                if stream := self._streams.get(stream_id):
+                    stream.on_sent()
+            case events.StreamOpened(stream_id):
+                self._incoming.put(self._add(stream_id))
+            case events.StreamsAvailable():
+                self._wake()
+            case events.HandshakeCompleted():
+                self.handshake = event
+                self._wake()
+            case events.ConnectionEnded():
+                self._end(event)
+            case events.HandshakeConfirmed():
+                pass  # nobody waits for it
+
+    def _add(self, stream_id: int) -> Stream:
+        self._streams[stream_id] = stream = Stream(self, self._connection, stream_id)
+        return stream
+
+    async def _wait(self, what: str) -> None:
+        if self.ended is not None:
+            raise self._closed()
+        future: Future[None] = self.new_future(what)
+        self._waiting.append(future)
+        await future
+
+    def _wake(self) -> None:
+        """Let those who wait look again."""
+        waiting, self._waiting = self._waiting, deque()
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    def _end(self, event: events.ConnectionEnded) -> None:
+        self.ended = event
+        self._incoming.fail(self._closed)
+        fail_all(self._waiting, self._closed)
+        for stream in self._streams.values():
+            stream.on_closed(self._closed)
+        for future in self._waiting_ended:
+            if not future.done():
+                future.set_result(None)
+
+    def _closed(self) -> ConnectionClosed:
+        """Return a new exception for each who needs one, so that their tracebacks stay apart."""
+        event = self.ended
+        assert event is not None
+        reason = "idle timeout" if event.idle else event.reason
+        return ConnectionClosed(event.code, reason, application=event.application, remote=event.remote)
+
+
+class Listener:
+    """Takes connections on a UDP port."""
+
+    def __init__(self, new_future: NewFuture, address: tuple[str, int], release: Callable[[], None]) -> None:
+        self.address: Final = address
+        self._release = release
+        self._incoming: Inbox[Connection] = Inbox(new_future, f"a connection on port {address[1]}")
+
+    async def accept(self) -> Connection:
+        """Return the next connection whose handshake is complete; raises RuntimeError once closed."""
+        return await self._incoming.get()
+
+    def close(self) -> None:
+        """Take no more connections; those that exist go on. Raises RuntimeError in those who wait in `accept`."""
+        self._release()
+        self._incoming.fail(lambda: RuntimeError(f"the listener on port {self.address[1]} is closed"))
+
+    def put(self, connection: Connection) -> None:
+        """A connection is established."""
+        self._incoming.put(connection)

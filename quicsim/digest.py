@@ -1,0 +1,32 @@
+"""The digest of a run: SHA-256 over all datagrams with their times and fates."""
+
+import hashlib
+import struct
+from typing import Final
+
+from links import Datagram
+
+# number, sent_at, when delivered or lost, link, ECN codepoint, lost?, payload size
+_RECORD: Final = struct.Struct("<QQQHBBI")
+
+
+class Digest:
+    """Takes one record for each datagram when its fate is known: two runs are the same if their digests are."""
+
+    def __init__(self) -> None:
+        self._hash: Final = hashlib.sha256()
+
+    def delivered(self, link: int, datagram: Datagram, at: int) -> None:
+        """A datagram on the link of number `link` arrives at `at` (ns)."""
+        head = _RECORD.pack(datagram.id, datagram.sent_at, at, link, datagram.ecn, 0, datagram.size)
+        self._hash.update(head + datagram.payload)
+
+    def lost(self, link: int, datagram: Datagram, at: int) -> None:
+        """A datagram was dropped at `at` (ns) by an element, for a reason."""
+        head = _RECORD.pack(datagram.id, datagram.sent_at, at, link, datagram.ecn, 1, datagram.size)
+        fate = f"{datagram.dropped_by}\0{datagram.drop_reason}\0".encode()
+        self._hash.update(head + datagram.payload + fate)
+
+    def hex(self) -> str:
+        """Return the digest of all records so far, in hexadecimal."""
+        return self._hash.hexdigest()

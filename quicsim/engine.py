@@ -1,0 +1,179 @@
+"""Discrete events on an int clock in nanoseconds: a thin layer over `simpy.Environment`.
+
+Packets are callbacks; processes are for applications, and resume only through futures. Three ways of SimPy's
+are kept away from everyone else: a run until T includes what happens at T, a failure is never rebuilt as
+`type(e)(*e.args)` but reaches its receiver as it is, with its traceback, and timers are left to run out
+instead of being cancelled.
+"""
+
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, Final, Generic, TypeVar
+
+import simpy
+from simpy.core import EmptySchedule
+from simpy.events import NORMAL, URGENT, Event
+
+T = TypeVar("T")
+
+
+class DeadlockError(RuntimeError):
+    """Nothing is left to happen, and the awaited task is not done."""
+
+
+class _Call(Event):
+    """A callback in SimPy's queue, cheaper than a Timeout."""
+
+    _ok = True
+    _value = None
+
+    def __init__(self, callback: Callable[..., object], arguments: tuple[object, ...]) -> None:
+        # Event.__init__ only sets `env`, which a call has no use for, and an empty list of callbacks.
+        self.callbacks = [_run]
+        self.callback = callback
+        self.arguments = arguments
+
+
+def _run(call: Event) -> None:
+    assert isinstance(call, _Call)
+    call.callback(*call.arguments)
+
+
+class Future(Generic[T]):
+    """A value that will be there later; `what` tells people which. The first result or exception stays."""
+
+    def __init__(self, event: Event, what: str) -> None:
+        self.what: Final = what
+        self.awaited = False
+        self.event = event
+        self._done = False
+        self._result: T | None = None
+        self._exception: BaseException | None = None
+
+    def done(self) -> bool:
+        """Tell whether there is a result or an exception."""
+        return self._done
+
+    def set_result(self, result: T) -> None:
+        """Resume whoever waits, with `result`."""
+        if not self._done:
+            self._done = True
+            self._result = result
+            self.event.succeed()
+
+    def set_exception(self, exception: BaseException) -> None:
+        """Resume whoever waits, raising `exception` there."""
+        if not self._done:
+            self._done = True
+            self._exception = exception
+            self.event.succeed()
+
+    def result(self) -> T:
+        """Return the result or raise the exception; raises RuntimeError while there is neither."""
+        if not self._done:
+            raise RuntimeError(f"{self.what}: not done yet")
+        if self._exception is not None:
+            raise self._exception
+        return self._result  # type: ignore[return-value]  # set together with _done
+
+    def __await__(self) -> Generator["Future[T]", None, T]:
+        self.awaited = True
+        if not self._done:
+            yield self
+        return self.result()
+
+
+class Task(Future[T]):
+    """A running application; await it for what it returns. `waiting_for` says what it waits for now."""
+
+    waiting_for: str = "its turn"
+
+
+class Engine:
+    """The clock and what will happen; what is for the same time happens in the order it was scheduled."""
+
+    def __init__(self) -> None:
+        self._environment: Final = simpy.Environment()
+        self._tasks: dict[Task[Any], None] = {}  # the running ones, in order of their start
+
+    @property
+    def now(self) -> int:
+        """The time in ns since the start."""
+        return self._environment.now  # type: ignore[return-value]  # ints in, ints out
+
+    def schedule(self, at: int, callback: Callable[..., object], *arguments: object) -> None:
+        """Call `callback(*arguments)` at `at` (ns). Raises ValueError when that is past."""
+        delay = at - self.now
+        if delay < 0:
+            raise ValueError(f"can't schedule for {at} ns: it is {self.now} ns already")
+        self._environment.schedule(_Call(callback, arguments), NORMAL, delay)
+
+    def future(self, what: str) -> Future[Any]:
+        """Return a future that processes of this engine can await."""
+        return Future(self._environment.event(), what)
+
+    def start(self, coroutine: Coroutine[Any, Any, T], name: str) -> Task[T]:
+        """Run a coroutine. When it fails and nobody awaits its task, the run stops with its exception."""
+        task: Task[T] = Task(self._environment.event(), name)
+        self._tasks[task] = None
+        self._environment.process(self._drive(coroutine, task))
+        return task
+
+    def run(self, task: Task[T] | None = None, until: int | None = None) -> T | None:
+        """Let things happen until `task` is done, or up to the time `until` (inclusive), or until no more do.
+
+        Returns the task's result, or raises its exception. Raises DeadlockError when nothing is left to
+        happen although the task is not done, and TimeoutError when it is not done at `until`.
+        """
+        if until is not None and until < self.now:
+            raise ValueError(f"can't run until {until} ns: it is {self.now} ns already")
+        if task is not None:
+            task.awaited = True
+        environment = self._environment
+        peek, step = environment.peek, environment.step
+        try:
+            while (task is None or not task.done()) and (until is None or peek() <= until):
+                step()
+        except EmptySchedule:
+            pass
+        if task is not None and task.done():
+            return task.result()
+        stuck = None if task is None else self._stuck(task, until)
+        if until is not None:
+            self._advance(until)
+        if stuck is not None:
+            raise stuck
+        return None
+
+    def _advance(self, now: int) -> None:
+        """Set the clock to `now`, before which nothing is left to happen."""
+        if now > self.now:
+            self._environment.schedule(_Call(int, ()), URGENT, now - self.now)
+            self._environment.step()
+
+    def _stuck(self, task: Task[Any], until: int | None) -> Exception:
+        if until is not None and self._environment.peek() != float("inf"):
+            return TimeoutError(f"{task.what} is not done at {until} ns: waits for {task.waiting_for}")
+        waiting = "; ".join(f"{other.what} waits for {other.waiting_for}" for other in self._tasks)
+        return DeadlockError(f"nothing is left to happen at {self.now} ns, but {waiting}")
+
+    def _drive(self, coroutine: Coroutine[Any, Any, T], task: Task[T]) -> Generator[Event, object, None]:
+        try:
+            while True:
+                future = coroutine.send(None)
+                if not isinstance(future, Future):
+                    coroutine.close()
+                    raise TypeError(f"{task.what} awaits {future!r}: must be something that its net gave")
+                task.waiting_for = future.what
+                yield future.event
+        except StopIteration as stop:
+            task.set_result(stop.value)
+        except Exception as exception:
+            task.set_exception(exception)
+            self.schedule(self.now, self._fail, task)
+        finally:
+            del self._tasks[task]
+
+    def _fail(self, task: Task[Any]) -> None:
+        """Stop the run because of a failed task, unless somebody sees to it."""
+        if not task.awaited:
+            task.result()

@@ -1,0 +1,72 @@
+"""Waiting, whichever net it is: futures come from the net, and an inbox hands things to whoever waits for them."""
+
+from collections import deque
+from collections.abc import Callable, Generator
+from typing import Any, Generic, Protocol, TypeVar
+
+T = TypeVar("T")
+FutureT = TypeVar("FutureT")
+
+
+class Future(Protocol[FutureT]):
+    """A value that will be there later; `asyncio.Future` fits, and `quicsim.engine.Future`."""
+
+    def done(self) -> bool:
+        """Tell whether there is a result or an exception."""
+        ...
+
+    def set_result(self, result: FutureT, /) -> None:
+        """Resume whoever waits, with `result`."""
+
+    def set_exception(self, exception: BaseException, /) -> None:
+        """Resume whoever waits, raising `exception` there."""
+
+    def __await__(self) -> Generator[Any, None, FutureT]:
+        """Wait for the result."""
+        ...
+
+
+NewFuture = Callable[[str], Future[Any]]  # from a few words on what it stands for
+
+
+class Inbox(Generic[T]):
+    """Things that arrive, handed out in order to those who ask for them."""
+
+    def __init__(self, new_future: NewFuture, what: str) -> None:
+        self._new_future = new_future
+        self._what = what
+        self._items: deque[T] = deque()
+        self._waiting: deque[Future[T]] = deque()
+        self._failure: Callable[[], Exception] | None = None
+
+    def put(self, item: T) -> None:
+        """Hand `item` to the longest waiting, or keep it."""
+        while self._waiting:
+            future = self._waiting.popleft()
+            if not future.done():
+                future.set_result(item)
+                return
+        self._items.append(item)
+
+    async def get(self) -> T:
+        """Return the oldest item, waiting for one; raises what `fail` was given once there is none."""
+        if self._items:
+            return self._items.popleft()
+        if self._failure is not None:
+            raise self._failure()
+        future: Future[T] = self._new_future(self._what)
+        self._waiting.append(future)
+        return await future
+
+    def fail(self, failure: Callable[[], Exception]) -> None:
+        """Nothing more arrives: raise `failure()` in those who wait now and those who will."""
+        self._failure = failure
+        fail_all(self._waiting, failure)
+
+
+def fail_all(futures: deque[Future[T]], failure: Callable[[], Exception]) -> None:
+    """Raise a `failure()` of its own in each that waits, and forget them."""
+    while futures:
+        future = futures.popleft()
+        if not future.done():
+            future.set_exception(failure())

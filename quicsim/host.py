@@ -1,0 +1,144 @@
+"""Hosts of a simulated network: addresses, UDP sockets and routes."""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from links import Address, Datagram, Pipeline
+from quicsim.driver import Driver
+from quicsim.engine import Engine, Future
+
+if TYPE_CHECKING:
+    from stack.endpoint import Transmit
+
+SENT: Final = "sent"
+RECEIVED: Final = "received"
+Tap = Callable[[str, int, str, Datagram], object]  # host name, time in ns, SENT or RECEIVED, datagram
+
+FIRST_EPHEMERAL_PORT: Final = 49_152
+
+
+class Host:
+    """A machine of the simulated network.
+
+    `routes` leads from a destination address to the link there; `unroutable` counts datagrams for which there was none,
+    `unreachable` those that came for a port that nobody has.
+    """
+
+    def __init__(self, name: str, addresses: tuple[str, ...], engine: Engine, numbers: Iterator[int]) -> None:
+        self.name: Final = name
+        self.addresses: Final = addresses
+        self.engine: Final = engine
+        self.numbers: Final = numbers  # of datagrams, shared by all hosts
+        self.routes: dict[str, Pipeline] = {}
+        self.taps: list[Tap] = []
+        self.unroutable = 0
+        self.unreachable = 0
+        self._sockets: dict[Address, Socket] = {}
+        self._next_port = FIRST_EPHEMERAL_PORT
+
+    def address_like(self, other: str) -> str:
+        """Return the first address of the IP version of `other`; raises ValueError when there is none."""
+        for address in self.addresses:
+            if (":" in address) == (":" in other):
+                return address
+        raise ValueError(f"host {self.name}: must have an address like {other}, not {', '.join(self.addresses)}")
+
+    def bind(self, addresses: tuple[str, ...], port: int | None = None) -> "Socket":
+        """Return a socket for `port` of `addresses`, by default the next free port.
+
+        Raises OSError when the port is in use.
+        """
+        if port is None:
+            port = self._next_port
+            self._next_port += 1
+        elif not 0 < port < 1 << 16:
+            raise ValueError(f"port {port}: must be from 1 to 65535")
+        bound = tuple((address, port) for address in addresses)
+        for address in bound:
+            if address in self._sockets:
+                raise OSError(f"host {self.name}: port {port} of {address[0]} is in use")
+        socket = Socket(self, bound)
+        self._sockets.update(dict.fromkeys(bound, socket))
+        return socket
+
+    def release(self, addresses: tuple[Address, ...]) -> None:
+        """Free a socket's addresses."""
+        for address in addresses:
+            self._sockets.pop(address, None)
+
+    def send(self, datagram: Datagram) -> None:
+        """Put a datagram on the link to its destination."""
+        if self.taps:
+            self._show(SENT, datagram)
+        link = self.routes.get(datagram.destination[0])
+        if link is None:
+            self.unroutable += 1
+        else:
+            link.send(datagram, datagram.sent_at)
+
+    def receive(self, datagram: Datagram) -> None:
+        """Hand a datagram to the socket that it is for."""
+        if self.taps:
+            self._show(RECEIVED, datagram)
+        socket = self._sockets.get(datagram.destination)
+        if socket is None:
+            self.unreachable += 1
+        else:
+            socket.driver.receive(datagram.payload, datagram.source, datagram.destination, datagram.ecn)
+
+    def _show(self, direction: str, datagram: Datagram) -> None:
+        for tap in self.taps:
+            tap(self.name, self.engine.now, direction, datagram)
+
+
+class Socket:
+    """A UDP socket of a simulated host: the carrier of one driver, which is set after it is made."""
+
+    driver: Driver
+
+    def __init__(self, host: Host, addresses: tuple[Address, ...]) -> None:
+        self.addresses: Final = addresses
+        self._host = host
+        self._engine = host.engine
+        self._wanted: int | None = None
+        # Times for which an event is scheduled, the next one last. An event that comes too early schedules another
+        # one, so a deadline that moves on, as most do, costs nothing.
+        self._scheduled: list[int] = []
+
+    @property
+    def now(self) -> int:
+        """The time in ns."""
+        return self._engine.now
+
+    def new_future(self, what: str) -> Future[Any]:
+        """Return a future of the simulation's."""
+        return self._engine.future(what)
+
+    def send(self, transmits: "list[Transmit]") -> None:
+        """Send datagrams."""
+        host, now = self._host, self._engine.now
+        for payload, source, destination, ecn in transmits:
+            host.send(Datagram(payload, source, destination, ecn, now, next(host.numbers)))
+
+    def wake_at(self, at: int | None) -> None:
+        """Wake the driver at `at` (ns), or never."""
+        self._wanted = at
+        if at is not None and not (self._scheduled and self._scheduled[-1] <= at):
+            at = max(at, self._engine.now)
+            self._scheduled.append(at)
+            self._engine.schedule(at, self._wake)
+
+    def release(self) -> None:
+        """Free the addresses."""
+        self._host.release(self.addresses)
+
+    def _wake(self) -> None:
+        self._scheduled.pop()
+        wanted = self._wanted
+        if wanted is None:
+            return
+        if wanted <= self._engine.now:
+            self._wanted = None
+            self.driver.wake()
+        else:
+            self.wake_at(wanted)

@@ -1,0 +1,93 @@
+"""What an application sees of a net, simulated or real: applications are coroutines over this protocol.
+
+async def client(net, host, certificate):
+    conn = await net.connect(host, 4433, trust=certificate)
+    stream = await conn.open_stream()
+    await stream.write(b"hello", end=True)
+    return await stream.read_all()
+"""
+
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import fields
+from typing import Any, Protocol, TypeVar
+
+from quicsim.connection import Connection, Listener
+from quicsim.futures import Future
+from stack.config import Config
+from stack.errors import ConfigError
+from stack.tls.certificates import Authorities, Credentials, Pinned
+from stack.tls.config import DEFAULT_ALPN, ClientTls, ServerTls
+
+T = TypeVar("T")
+Trust = Credentials | Pinned | Authorities
+
+
+class Net(Protocol):
+    """A host's access to the network, the clock included."""
+
+    @property
+    def now(self) -> int:
+        """The time in ns."""
+        ...
+
+    async def sleep(self, duration: int | str) -> None:
+        """Wait for `duration` (ns or text such as "25ms")."""
+
+    def spawn(self, application: Callable[..., Coroutine[Any, Any, T]], *arguments: Any, **options: Any) -> Future[T]:
+        """Run `application(net, *arguments, **options)` beside this one; await what it returns."""
+        ...
+
+    async def connect(
+        self,
+        host: str,
+        port: int,
+        *,
+        trust: Trust,
+        alpn: Iterable[str] = DEFAULT_ALPN,
+        server_name: str | None = None,
+        **options: Any,
+    ) -> Connection:
+        """Connect to `host` (a name or an address) and return the connection when the handshake is complete.
+
+        `trust` says which certificates are accepted: a server's Credentials accept just its own.
+        `server_name` is the name to ask for, `host` by default. `options` are fields of `stack.config.Config`
+        and `stack.tls.config.ClientTls`.
+
+        Raises ConnectionClosed when the handshake fails, ConfigError for options that can't work and
+        ValueError when there is no way to `host`.
+        """
+        ...
+
+    async def listen(
+        self, port: int, credentials: Credentials, *, alpn: Iterable[str] = DEFAULT_ALPN, **options: Any
+    ) -> Listener:
+        """Take connections on UDP `port`, showing the certificate of `credentials`.
+
+        `options` are fields of `stack.config.Config` and `stack.tls.config.ServerTls`. Raises ConfigError for
+        options that can't work and OSError when the port is in use.
+        """
+        ...
+
+
+def client_config(trust: Trust, alpn: Iterable[str], options: dict[str, Any]) -> Config:
+    """Return the configuration for `Net.connect`'s arguments. Raises ConfigError."""
+    tls, own = _split(options, ClientTls)
+    return Config(tls=ClientTls(trust=trust, alpn=tuple(alpn), **tls), **own)
+
+
+def server_config(credentials: Credentials, alpn: Iterable[str], options: dict[str, Any]) -> Config:
+    """Return the configuration for `Net.listen`'s arguments. Raises ConfigError."""
+    tls, own = _split(options, ServerTls)
+    return Config(tls=ServerTls(credentials, alpn=tuple(alpn), **tls), **({"accept": True} | own))
+
+
+def _split(options: dict[str, Any], tls_class: type) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Split options into those of the TLS factory and the endpoint's."""
+    set_here = {"tls", "alpn", "trust", "credentials"}
+    tls_names = [field.name for field in fields(tls_class) if field.name not in set_here]
+    own_names = [field.name for field in fields(Config) if field.name not in set_here]
+    for name in options:
+        if name not in tls_names and name not in own_names:
+            raise ConfigError(f"option {name!r}: must be one of {', '.join(sorted(tls_names + own_names))}")
+    tls = {name: value for name, value in options.items() if name in tls_names}
+    return tls, {name: value for name, value in options.items() if name not in tls}

@@ -1,0 +1,8 @@
+"""Figures of a run. Each function returns a matplotlib Figure, to show in a notebook or to `save` as a PNG."""
+
+from quicsim.plot.congestion import congestion
+from quicsim.plot.sequence import sequence
+from quicsim.plot.style import save
+from quicsim.plot.throughput import throughput
+
+__all__ = ["congestion", "save", "sequence", "throughput"]

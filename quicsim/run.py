@@ -1,0 +1,188 @@
+"""Running a plan: the network, its applications, and what is written about them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from links import Element, Rate, TailDrop
+from quicsim import plot
+from quicsim.applications import APPLICATIONS, RequestsResult, TransferResult
+from quicsim.certificates import test_certificate
+from quicsim.engine import Task
+from quicsim.metrics import ConnectionMetrics, Series
+from quicsim.net import Net
+from quicsim.outputs import OutputDirectory
+from quicsim.plan import ApplicationPlan, Plan, PlanError
+from quicsim.recording import Recording
+from quicsim.simulation import Simulation
+
+Result = TransferResult | RequestsResult
+Progress = Callable[[int, int], object]  # virtual time in ns, stream bytes received
+
+_PROGRESS_DATAGRAMS: Final = 256  # between calls of a Progress
+_NO_LIMIT: Final = 1 << 40  # bytes; a queue's limit above is none
+
+
+@dataclass(frozen=True)
+class Direction:
+    """One direction of a link: its capacity in bit/s, if limited, and its queue's limit (bytes) and length."""
+
+    capacity: int | None
+    queue_limit: int | None
+    queue: Series | None
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A connection as both ends saw it: who sent the more stream data, who received it, and the link between."""
+
+    sender: ConnectionMetrics
+    receiver: ConnectionMetrics
+    direction: Direction | None
+
+
+@dataclass
+class Outcome:
+    """What came of a run. `results` are the applications', None for one that is not done; `now` is in ns.
+
+    `failure` says what went wrong; empty when all went well or the run was interrupted.
+    """
+
+    plan: Plan
+    simulation: Simulation
+    flows: list[Flow] = field(default_factory=list)
+    results: list[Result | None] = field(default_factory=list)
+    now: int = 0
+    failure: str = ""
+    interrupted: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether every application is done and its data arrived as it was sent."""
+        return not self.failure and not self.interrupted
+
+
+class Run:
+    """One run of a plan, whose files go to `out`. Raises PlanError when the network can't be built."""
+
+    def __init__(self, plan: Plan, out: OutputDirectory, progress: Progress | None = None) -> None:
+        self.plan: Final = plan
+        self._out: Final = out
+        self._progress: Final = progress
+        scenario = {"seed": plan.seed, "description": plan.description}
+        self._recording: Final = Recording(list(plan.hosts), plan.capture, out, plan.name, scenario)
+        self._simulation: Final = Simulation(plan.seed, observer=self._recording.observer)
+        self._directions: Final[dict[tuple[str, str], Direction]] = {}
+        self._tasks: Final[list[Task[Any]]] = []
+        self._datagrams = 0
+        try:
+            self._build()
+        except ValueError as error:
+            raise PlanError(plan.name, [str(error)]) from None
+
+    def execute(self) -> Outcome:
+        """Run to the end, to a failure or to an interrupt from the keyboard, and write everything but the summary."""
+        plan, simulation = self.plan, self._simulation
+        outcome = Outcome(plan, simulation)
+        try:
+            for task in self._tasks:
+                outcome.results.append(simulation.run(task, plan.duration))
+            outcome.now = simulation.now
+            simulation.run(until=max(plan.duration, simulation.now))  # the connections close
+        except KeyboardInterrupt:
+            outcome.interrupted = True
+        except Exception as error:  # whatever an application raises
+            outcome.failure = f"{type(error).__name__}: {error}"
+        outcome.now = outcome.now or simulation.now
+        outcome.results += [None] * (len(self._tasks) - len(outcome.results))
+        if not outcome.failure and not all(result is None or result.verified for result in outcome.results):
+            outcome.failure = "what an application received differs from what was sent"
+        outcome.flows = self._flows()
+        self._recording.finish()
+        if plan.capture.plots:
+            self._plot(outcome.flows)
+        return outcome
+
+    def _build(self) -> None:
+        plan, simulation = self.plan, self._simulation
+        for name, host in plan.hosts.items():
+            simulation.host(name, host.addresses)
+            if name in self._recording.captures:
+                simulation.tap(name, self._recording.captures[name].datagram)
+            if self._progress is not None:
+                simulation.tap(name, self._count)
+        for link in plan.links:
+            a, b = link.between
+            up, down = ([element.build() for element in elements] for elements in (link.up, link.down))
+            self._directions[a, b] = _direction(up)
+            self._directions[b, a] = _direction(down)
+            simulation.link(a, b, up, down)
+        served: set[tuple[str, int]] = set()
+        for application in plan.applications:
+            if (application.server, application.port) not in served:
+                served.add((application.server, application.port))
+                server = APPLICATIONS[application.kind].server
+                options = plan.stack | plan.hosts[application.server].stack
+                simulation.spawn(application.server, server, test_certificate(), port=application.port, **options)
+            options = plan.stack | plan.hosts[application.client].stack
+            self._tasks.append(simulation.spawn(application.client, _client, application, options))
+
+    def _count(self, *_: object) -> None:
+        self._datagrams += 1
+        if self._progress is not None and not self._datagrams % _PROGRESS_DATAGRAMS:
+            received = sum(metrics.stream_bytes_received for metrics in self._recording.connections)
+            self._progress(self._simulation.now, received)
+
+    def _flows(self) -> list[Flow]:
+        """Pair the ends of each connection."""
+        ends: dict[str, list[ConnectionMetrics]] = {}
+        for metrics in self._recording.connections:
+            ends.setdefault(metrics.connection, []).append(metrics)
+        flows = []
+        for pair in ends.values():
+            sender = max(pair, key=lambda end: end.stream_bytes_sent)
+            others = [end for end in pair if end is not sender]
+            receiver = others[0] if others else sender  # alone when nothing arrived
+            flows.append(Flow(sender, receiver, self._directions.get((sender.host, receiver.host))))
+        return flows
+
+    def _plot(self, flows: list[Flow]) -> None:
+        for number, flow in enumerate(flows, 1):
+            suffix = f"-{number}" if number > 1 else ""
+            way = flow.direction or Direction(None, None, None)
+            figures = {
+                "congestion": plot.congestion(flow.sender),
+                "sequence": plot.sequence(flow.sender, flow.receiver),
+                "throughput": plot.throughput(
+                    flow.receiver, way.queue, capacity=way.capacity, queue_limit=way.queue_limit
+                ),
+            }
+            for name, figure in figures.items():
+                with self._out.binary(f"{name}{suffix}.png") as file:
+                    plot.save(figure, file.write)
+
+
+async def _client(net: Net, application: ApplicationPlan, options: dict[str, Any]) -> Result:
+    await net.sleep(application.start)
+    client = APPLICATIONS[application.kind].client
+    return await client(
+        net,
+        application.server,
+        trust=test_certificate(),
+        port=application.port,
+        **application.arguments,
+        **options,
+    )
+
+
+def _direction(elements: list[Element]) -> Direction:
+    """Return what is known of a direction, and sample its first queue from now on."""
+    rates = [element.rate for element in elements if isinstance(element, Rate)]
+    queues = [element for element in elements if isinstance(element, TailDrop)]
+    series: Series | None = None
+    limit: int | None = None
+    if queues:
+        series = Series("queued_bytes")
+        queues[0].on_queue = series.append
+        limit = queues[0].size_limit if queues[0].size_limit < _NO_LIMIT else None
+    return Direction(min(rates, default=None), limit, series)

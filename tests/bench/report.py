@@ -1,0 +1,68 @@
+"""Rows of the comparison: measured, printed and kept."""
+
+import gc
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+from tests.bench.workload import Stack
+
+
+class Case(NamedTuple):
+    """One figure of a stack; `lower_is_better` tells how to turn two of them into a ratio."""
+
+    name: str
+    unit: str
+    lower_is_better: bool
+    measure: Callable[[Stack], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Medians of one case; `ratio` is above 1 where ours is better."""
+
+    name: str
+    ours: float
+    peer: float
+    peer_name: str
+    unit: str
+    ratio: float
+
+
+def compare(case: Case, ours: Stack, peer: Stack, rounds: int) -> Row:
+    """Measure both stacks in turn, `rounds` times, so that a change of the machine's speed hits both."""
+    figures: dict[str, list[float]] = {ours.name: [], peer.name: []}
+    for _ in range(rounds):
+        for stack in (ours, peer):
+            gc.collect()
+            figures[stack.name].append(case.measure(stack))
+    our_median, peer_median = median(figures[ours.name]), median(figures[peer.name])
+    ratio = peer_median / our_median if case.lower_is_better else our_median / peer_median
+    return Row(case.name, round(our_median, 2), round(peer_median, 2), peer.name, case.unit, round(ratio, 2))
+
+
+def table(rows: list[Row], ours_name: str) -> str:
+    """Return the rows as text, one line each below a heading."""
+    cells = [("case", ours_name, "peer", "", "unit", "ratio")]
+    cells += [
+        (row.name, f"{row.ours:.1f}", f"{row.peer:.1f}", row.peer_name, row.unit, f"{row.ratio:.2f}") for row in rows
+    ]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
+    left = (0, 3, 4)  # columns of words
+    lines = (
+        "  ".join(
+            cell.ljust(width) if column in left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in cells
+    )
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def save(rows: list[Row], path: Path) -> None:
+    """Write the rows as a JSON list."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
