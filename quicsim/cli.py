@@ -71,6 +71,9 @@ def run(
     except (PlanError, OutputError) as error:
         _errors.print(f"quicsim: {error}")
         raise typer.Exit(BAD_INPUT) from None
+    except OSError as error:
+        _errors.print(f"quicsim: the results can't be written: {error}")
+        raise typer.Exit(FAILED) from None
     replay = " ".join(["quicsim run", str(plan), *(f"--set {change}" for change in changes)])
     _report(outcome, directory, replay)
     raise typer.Exit(INTERRUPTED if outcome.interrupted else OK if outcome.ok else FAILED)

@@ -117,7 +117,7 @@ class HostCapture(Observer):
     def __init__(self, host: str) -> None:
         self._host: Final = host
         self._secrets: Final[dict[str, None]] = {}  # lines of the key log, in order
-        self._packets: Final[IO[bytes]] = SpooledTemporaryFile(_SPOOL_MEMORY)  # noqa: SIM115 - open until `save`
+        self._packets: IO[bytes] | None = None  # their blocks; there from the first packet until `save`
         self.count = 0
 
     def connection(self, now: int, role: str, original_destination_cid: bytes) -> ConnectionObserver:
@@ -127,6 +127,8 @@ class HostCapture(Observer):
     def datagram(self, _: str, now: int, direction: str, datagram: Datagram) -> None:
         """Take a datagram that passes the host, SENT or RECEIVED at `now`; fits `Simulation.tap`."""
         self.count += 1
+        if self._packets is None:
+            self._packets = SpooledTemporaryFile(_SPOOL_MEMORY)  # noqa: SIM115 - closed by `save`
         packet = ip_packet(datagram.source, datagram.destination, datagram.payload, datagram.ecn)
         self._packets.write(enhanced_packet(now, packet, direction))
 
@@ -135,10 +137,12 @@ class HostCapture(Observer):
         write(section_header() + interface_description(self._host))
         if self._secrets:
             write(decryption_secrets("".join(self._secrets).encode()))
-        self._packets.seek(0)
-        while chunk := self._packets.read(_CHUNK):
-            write(chunk)
-        self._packets.close()
+        if self._packets is not None:
+            self._packets.seek(0)
+            while chunk := self._packets.read(_CHUNK):
+                write(chunk)
+            self._packets.close()
+            self._packets = None
 
 
 class _Secrets(Silent):

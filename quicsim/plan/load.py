@@ -57,7 +57,7 @@ def _set(data: dict[str, Any], setting: str) -> None:
             if not key.isdecimal() or int(key) >= len(place):
                 raise PlanError(
                     f"--set {setting}",
-                    [f"{where} has {len(place)} items: {key!r} must be one of their indices, counted from 0"],
+                    [f"{where} has {len(place)} items: {key!r} must be the index of one, counted from 0"],
                 )
             index = int(key)
         elif not isinstance(place, dict):

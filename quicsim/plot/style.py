@@ -20,11 +20,11 @@ _PANEL_HEIGHT: Final = 2.9  # inches
 _DOTS_PER_INCH: Final = 120
 
 
-def panels(title: str, count: int) -> tuple[Figure, list[Axes]]:
-    """Return a figure with `count` panels above one another that share the time axis."""
+def panels(title: str, count: int, *, share_time: bool = True) -> tuple[Figure, list[Axes]]:
+    """Return a figure with `count` panels above one another, which share the time axis unless told otherwise."""
     figure = Figure(figsize=(_WIDTH, 0.5 + _PANEL_HEIGHT * count), dpi=_DOTS_PER_INCH, layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.subplots(count, 1, sharex=True, squeeze=False)
+    grid = figure.subplots(count, 1, sharex=share_time, squeeze=False)
     axes = [row[0] for row in grid]
     figure.suptitle(title, fontsize=11)
     for one in axes:

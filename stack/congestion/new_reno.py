@@ -19,6 +19,7 @@ class NewReno:
         "_datagram_size",
         "_recovering",
         "_recovery_started_at",
+        "_round_window",
         "congestion_window",
         "ssthresh",
     )
@@ -27,7 +28,9 @@ class NewReno:
         self._datagram_size = datagram_size
         self.congestion_window = initial_window(datagram_size)
         self.ssthresh: int | None = None
-        self._acked_bytes = 0  # acknowledged in congestion avoidance since the window last grew
+        # In congestion avoidance: the window at the start of the current round, and what was acknowledged since
+        self._round_window = self.congestion_window
+        self._acked_bytes = 0
         self._recovery_started_at = -1
         self._recovering = False
 
@@ -61,12 +64,14 @@ class NewReno:
         if app_limited:
             return
         if self.ssthresh is None or self.congestion_window < self.ssthresh:
-            self.congestion_window += acked
+            self._restart(self.congestion_window + acked)
             return
+        # rfc9002:7.3.3:1 one datagram per window acknowledged, growing evenly while it is
         self._acked_bytes += acked
-        if self._acked_bytes >= self.congestion_window:
-            self._acked_bytes -= self.congestion_window
-            self.congestion_window += self._datagram_size
+        if self._acked_bytes >= self._round_window:
+            self._acked_bytes -= self._round_window
+            self._round_window += self._datagram_size
+        self.congestion_window = self._round_window + self._datagram_size * self._acked_bytes // self._round_window
 
     def on_congestion(self, sent_at: int, now: int) -> bool:
         """Halve the window, at most once per recovery period (RFC 9002 section 7.3.2)."""
@@ -74,15 +79,18 @@ class NewReno:
             return False
         self._recovery_started_at = now
         self._recovering = True
-        self._acked_bytes = 0
         numerator, denominator = LOSS_REDUCTION
         reduced = self.congestion_window * numerator // denominator
-        self.ssthresh = self.congestion_window = max(reduced, 2 * self._datagram_size)
+        self.ssthresh = max(reduced, 2 * self._datagram_size)
+        self._restart(self.ssthresh)
         return True
 
     def on_persistent_congestion(self) -> None:
         """Start over from the minimum window, two datagrams (rfc9002:7.6.2:5)."""
-        self.congestion_window = 2 * self._datagram_size
+        self._restart(2 * self._datagram_size)
         self._recovery_started_at = -1
         self._recovering = False
+
+    def _restart(self, window: int) -> None:
+        self.congestion_window = self._round_window = window
         self._acked_bytes = 0
