@@ -24,6 +24,7 @@ from stack.sender import Sender
 from stack.stats import ConnectionStats
 from stack.streams.crypto import CryptoStream
 from stack.streams.table import StreamTable
+from stack.streams.trace import StreamTrace
 from stack.tls.engine import APPLICATION, HANDSHAKE, INITIAL
 from stack.wire import header as wire
 from stack.wire.versions import VERSIONS
@@ -121,7 +122,8 @@ class Connection:
         self.recovery = LossRecovery(is_client, self.spaces, self.current_path, self.stats, self.trace)
         self.closing = Closing(self.emit, self.recovery.pto_ns, self.trace)
         self.idle = IdleTimer(config.max_idle_timeout_ms * MILLISECOND, now)
-        self.streams = StreamTable(config, is_client, self.control, self.emit, self.stats)
+        stream_trace = None if self.trace is None else StreamTrace()
+        self.streams = StreamTable(config, is_client, self.control, self.emit, self.stats, stream_trace)
         self.flow = self.streams.flow
         self.local_ids = LocalConnectionIds(local_cid, rng, reset_key, self.control, self._register, self._unregister)
         self.remote_ids = RemoteConnectionIds(remote_cid, config.active_connection_id_limit, self.control)
@@ -230,7 +232,10 @@ class Connection:
 
     def transmit(self, now: int) -> list[bytes]:
         """The datagrams that may go now."""
-        return self.sender.transmit(now)
+        datagrams = self.sender.transmit(now)
+        if self.trace is not None and self.streams.trace is not None:
+            self.streams.trace.flush(self.trace, now)
+        return datagrams
 
     def deadline(self) -> int:
         """When `timeout` must be called next; NEVER if only a datagram or the application can change anything."""

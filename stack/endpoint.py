@@ -88,6 +88,8 @@ class Endpoint:
             connection = self._accept(data, source, destination, now)
             if connection is None:
                 return
+        elif connection.is_client and source != connection.path.remote:
+            return  # rfc9000:9:7
         connection.receive(data, ecn, now)
         if self._half_open and connection.closing.state is not State.HANDSHAKING:
             self._half_open.pop(id(connection), None)
@@ -111,7 +113,10 @@ class Endpoint:
         """When `timeout` must be called, or None. Never too late; now and then earlier than would be needed."""
         if self._ready:
             raise RuntimeError("call transmit() before deadline(): connections have something to send")
-        return self._alarms[0][0] if self._alarms else None
+        alarms, alarm_of = self._alarms, self._alarm_of
+        while alarms and alarm_of.get(id(alarms[0][2])) != alarms[0][0]:
+            heappop(alarms)  # an earlier entry took its place, or the connection is gone
+        return alarms[0][0] if alarms else None
 
     def timeout(self, now: int) -> None:
         """Do what is due by `now`; then call `transmit`."""

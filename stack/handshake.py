@@ -41,7 +41,7 @@ class Handshake:
         "_engine",
         "_info",
         "_original_destination_cid",
-        "_peer_cid_known",
+        "_peer_cid",
         "peer_parameters",
         "token",
     )
@@ -51,7 +51,8 @@ class Handshake:
         self._connection = connection
         self._engine: tls.Engine | None = None
         self._original_destination_cid = original_destination_cid
-        self._peer_cid_known = not connection.is_client
+        # What the peer puts into Source Connection ID fields; a client learns it from the first packet
+        self._peer_cid = None if connection.is_client else connection.remote_ids.current
         self._info: tls.HandshakeInfo | None = None
         self.peer_parameters: TransportParameters | None = None
         self.token = b""  # for Initial packets
@@ -127,10 +128,10 @@ class Handshake:
     def on_long_packet(self, level: int, source_cid: bytes, now: int) -> bool:
         """An authentic Initial or Handshake packet arrived; false if it must be dropped."""
         connection = self._connection
-        if not self._peer_cid_known:
-            self._peer_cid_known = True
+        if self._peer_cid is None:
+            self._peer_cid = source_cid
             connection.remote_ids.set_handshake_id(source_cid)  # rfc9000:7.2:4
-        elif source_cid != connection.remote_ids.current and not connection.handshake_complete:
+        elif source_cid != self._peer_cid:
             return False  # rfc9000:7.2:3
         if level == tls.HANDSHAKE and not connection.is_client:
             # rfc9001:4.9.1:1; a Handshake packet also proves the client's address (RFC 9000 8.1)
@@ -148,7 +149,7 @@ class Handshake:
         connection = self._connection
         if (
             not connection.is_client
-            or self._peer_cid_known
+            or self._peer_cid is not None
             or connection.version.number in versions
             or destination_cid != connection.local_ids.first
             or source_cid != self._original_destination_cid

@@ -82,7 +82,11 @@ class Receiver:
         if waiting:
             self._undecryptable = []
             for packet in waiting:
-                self._process(*packet, now)
+                space = self._connection.space_of[packet.packet_type]
+                if space is not None and space.read_keys is None and not space.discarded:
+                    self._undecryptable.append(packet)  # the new keys are not those of this one
+                else:
+                    self._process(*packet, now)
 
     def _long_header(self, data: bytes, start: int, now: int) -> wire.LongHeader | None:
         """Parse the long header at `start`; None when the packet, and so the rest, can't be used."""
@@ -103,6 +107,9 @@ class Receiver:
             return None
         if packet_type == wire.INITIAL and len(data) < wire.SMALLEST_INITIAL_DATAGRAM and not connection.is_client:
             self._drop(packet_type, size, "invalid", now)  # rfc9000:14.1:4
+            return None
+        if header.token and connection.is_client:
+            self._drop(packet_type, size, "invalid", now)  # rfc9000:17.2.2:1
             return None
         return header
 

@@ -120,7 +120,9 @@ class Sender:
             if space.discarded or space.write_keys is None or left < SMALLEST_ROOM + 64:
                 continue
             if space.level == INITIAL and room < SMALLEST_INITIAL_DATAGRAM:
-                continue  # rfc9000:14.1:2 could not be padded: wait for credit
+                if space.crypto.buffer.pending:
+                    return b""  # rfc9000:14.1:2 could not be padded; without it the peer can't read the rest either
+                continue
             draft = self._draft(space, left, now)
             if draft is None:
                 continue
@@ -188,10 +190,14 @@ class Sender:
             if crypto:
                 draft.size += space.crypto.write(room - draft.size, parts, sent_frames)
             if is_application:
+                expand = False
                 if control.owed:
                     draft.size += control.write(room - draft.size, parts, sent_frames)
+                    expand = connection.validation.take_expand()
                 if scheduler.ready:
                     draft.size += scheduler.write(room - draft.size, parts, sent_frames)
+                if expand:  # rfc9000:8.2.2:5, rfc9000:8.2.2:6
+                    self._pad(draft, min(room, SMALLEST_INITIAL_DATAGRAM - draft.overhead) - draft.size)
         draft.eliciting = draft.size > ack_size
         if (space.probes and not draft.eliciting) or acks.wants_ping(draft.eliciting):
             parts.append(_PING_FRAME)  # rfc9002:6.2.4:3, rfc9002:6.2.4:8
@@ -275,8 +281,6 @@ class Sender:
         used = 0
         for space in connection.spaces:
             if space.discarded or space.write_keys is None:
-                continue
-            if space.level == APPLICATION and not connection.handshake_complete and drafts:
                 continue
             number = space.next_packet_number
             number_length = packet_number_length(number, space.largest_acked)

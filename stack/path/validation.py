@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 class PathValidation:
     """The challenges received whose answers may still be under way."""
 
-    __slots__ = ("_challenges", "_control", "_next_key")
+    __slots__ = ("_challenges", "_control", "_expand", "_next_key")
 
     def __init__(self, control: ControlFrames) -> None:
         self._control = control
         self._challenges: dict[int, bytes] = {}  # by key, until the fate of the response is known
         self._next_key = 0
+        self._expand = False  # a response was put into the packet being made
 
     def on_challenge_frame(self, payload: bytes, position: int, frame_type: int, packet: "ReceivedPacket") -> int:
         """PATH_CHALLENGE: owe the echo of its data (rfc9000:8.2.2:1); floods are dropped."""
@@ -42,7 +43,13 @@ class PathValidation:
 
     def write_frame(self, key: int) -> bytes:
         """The response to challenge number `key`."""
+        self._expand = True
         return encode_path_response(self._challenges[key])
+
+    def take_expand(self) -> bool:
+        """Whether a response was written since the last call, so that its datagram must be 1200 bytes or more."""
+        expand, self._expand = self._expand, False
+        return expand
 
     def on_acked(self, sent: SentFrame, now: int) -> None:
         """The response arrived."""

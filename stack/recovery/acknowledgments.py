@@ -22,6 +22,8 @@ class Acknowledgments:
         "_delay_exponent",
         "_eliciting_since_ack",
         "_floor",
+        "_largest_eliciting",
+        "_lowest_untold",
         "_max_ack_delay_ns",
         "_non_eliciting_sent",
         "_told",
@@ -42,7 +44,9 @@ class Acknowledgments:
         self.largest_received_at = 0
         self._eliciting_since_ack = 0
         self._non_eliciting_sent = 0
-        self._told = -1
+        self._largest_eliciting = -1
+        self._told = -1  # packet numbers below were in an ACK that the peer acknowledged …
+        self._lowest_untold = NEVER  # … except what arrived late, down to here, and was in no ACK yet
         self.ack_at = NEVER
         self.unsent = False  # something arrived that no ACK frame of ours has told yet
 
@@ -60,6 +64,8 @@ class Acknowledgments:
         if in_order and largest >= 0:
             received.ends[-1] = packet_number + 1
         else:
+            if packet_number < self._lowest_untold:
+                self._lowest_untold = packet_number
             received.add(packet_number, packet_number + 1)
             if len(received.starts) > MAX_RECEIVED_RANGES:
                 self._floor = received.starts[1]
@@ -70,11 +76,18 @@ class Acknowledgments:
         if not ack_eliciting:
             return
         self._eliciting_since_ack += 1
-        # rfc9000:13.2.1:8 reordering or a gap: at once
-        if not in_order or self._max_ack_delay_ns == 0 or self._eliciting_since_ack >= ACK_ELICITING_THRESHOLD:
+        # rfc9000:13.2.1:8 reordering, or a gap since the last packet that asked for an ACK: at once
+        if (
+            not in_order
+            or received.starts[-1] > self._largest_eliciting + 1
+            or self._max_ack_delay_ns == 0
+            or self._eliciting_since_ack >= ACK_ELICITING_THRESHOLD
+        ):
             self.ack_at = 0
         elif self.ack_at == NEVER:
             self.ack_at = now + self._max_ack_delay_ns
+        if packet_number > self._largest_eliciting:
+            self._largest_eliciting = packet_number
 
     def frame(self, now: int) -> bytes:
         """Return an ACK frame for what has arrived; b"" when nothing has. Call `on_sent` if it goes out."""
@@ -85,7 +98,8 @@ class Acknowledgments:
         index = len(starts) - 1
         newest_first = [(starts[index], ends[index] - 1)]  # rfc9000:13.2.3:6
         oldest = max(index + 1 - MAX_ACK_RANGES_SENT, 0)
-        while index > oldest and ends[index - 1] > self._told:
+        told = min(self._told, self._lowest_untold)
+        while index > oldest and ends[index - 1] > told:
             index -= 1
             newest_first.append((starts[index], ends[index] - 1))
         return encode_ack(newest_first, delay)
@@ -93,6 +107,7 @@ class Acknowledgments:
     def on_sent(self) -> None:
         """An ACK frame went out."""
         self._eliciting_since_ack = 0
+        self._lowest_untold = NEVER
         self.ack_at = NEVER
         self.unsent = False
 

@@ -282,16 +282,24 @@ class LossRecovery:
             self.trace_metrics(now)
 
     def _probe(self, space: PacketNumberSpace, now: int) -> None:
-        """Allow probes and offer what is oldest in flight for sending again (rfc9002:6.2.4:1)."""
+        """Allow probes and offer what is oldest in flight for sending again (rfc9002:6.2.4:1).
+
+        Initial and Handshake probes go together (rfc9002:6.2.4:4): packets that the peer can't read for want of what
+        the other space has to say must not fill the congestion window for ever.
+        """
         space.probes = PROBES_PER_TIMEOUT if space.eliciting_in_flight else 1
+        self._offer_oldest(space, now)
+        for other in self._live:
+            if other is not space and other.level != APPLICATION and other.write_keys is not None:
+                self._offer_oldest(other, now)
+                if other.crypto.buffer.pending:
+                    other.probes = space.probes
+
+    @staticmethod
+    def _offer_oldest(space: PacketNumberSpace, now: int) -> None:
         for packet in space.oldest_eliciting(PROBES_PER_TIMEOUT):
             for sent in packet.frames:
                 sent[0].on_lost(sent, now)
-        if space.level == INITIAL and self.spaces[1].write_keys is not None:
-            # rfc9002:6.2.4:4 and coalesce a Handshake probe where there is something to repeat
-            for packet in self.spaces[1].oldest_eliciting(PROBES_PER_TIMEOUT):
-                for sent in packet.frames:
-                    sent[0].on_lost(sent, now)
 
     # Housekeeping
 

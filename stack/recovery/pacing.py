@@ -15,33 +15,35 @@ class Pacer:
     millisecond at the current rate, it holds a millisecond (rfc9002:7.7:4).
     """
 
-    __slots__ = ("_capacity", "_filled_at", "_largest", "_smallest", "_tokens")
+    __slots__ = ("_capacity", "_filled_at", "_fraction", "_largest", "_smallest", "_tokens")
 
     def __init__(self, datagram_size: int) -> None:
         self._smallest = initial_window(datagram_size)
         self._largest = max(MAX_BURST_DATAGRAMS * datagram_size, self._smallest)
         self._capacity = self._tokens = self._smallest
         self._filled_at = 0
+        self._fraction = 0  # of a byte, in units of the rate's denominator
 
     def available(self, rate: tuple[int, int], now: int) -> int:
         """Return the bytes that may go now; `rate` is bytes per ns as a fraction."""
         if self._tokens < self._capacity:
             bytes_, ns = rate
-            gained = (now - self._filled_at) * bytes_ // ns
+            # What is less than a byte is kept for the next time, so that the rate is exact.
+            gained, self._fraction = divmod((now - self._filled_at) * bytes_ + self._fraction, ns)
+            self._filled_at = now
             if gained > 0:
                 self._capacity = min(max(BURST_NS * bytes_ // ns, self._smallest), self._largest)
                 self._tokens = min(self._tokens + gained, self._capacity)
-                # Advance only by the time the whole bytes took, so that fractions are not lost.
-                self._filled_at += gained * ns // bytes_
         return self._tokens
 
     def ready_at(self, size: int, rate: tuple[int, int]) -> int:
         """Return when `size` bytes may go, seen from the last call of `available`."""
         bytes_, ns = rate
-        return self._filled_at + -(-(size - self._tokens) * ns // bytes_)
+        return self._filled_at + -((self._fraction - (size - self._tokens) * ns) // bytes_)
 
     def on_sent(self, size: int, now: int) -> None:
         """Take `size` bytes out; the bucket may go below empty (probes and ACKs are never held back)."""
         if self._tokens == self._capacity:
             self._filled_at = now
+            self._fraction = 0
         self._tokens -= size

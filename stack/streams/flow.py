@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 from stack.control import ControlFrames
 from stack.errors import FLOW_CONTROL_ERROR, TransportError
 from stack.sent_frame import SentFrame
+from stack.streams.trace import StreamTrace
 from stack.wire.frames import encode_data_blocked, encode_max_data
 from stack.wire.varint import decode_varint
 
@@ -44,9 +45,10 @@ class ReceiveWindow:
 class ConnectionFlow:
     """Flow control over all streams: both directions, and the frames that move them."""
 
-    __slots__ = ("_control", "blocked_at", "peer_limit", "sent", "window")
+    __slots__ = ("_control", "_trace", "blocked_at", "peer_limit", "sent", "window")
 
-    def __init__(self, window: int, control: ControlFrames) -> None:
+    def __init__(self, window: int, control: ControlFrames, trace: StreamTrace | None = None) -> None:
+        self._trace = trace
         self.window = ReceiveWindow(window)
         self._control = control
         self.peer_limit = 0  # what the peer lets us send, known with its transport parameters
@@ -75,13 +77,14 @@ class ConnectionFlow:
         """Bytes that may still be sent on all streams together."""
         return self.peer_limit - self.sent
 
-    def on_blocked(self) -> bool:
-        """There is data but no credit: say so once per limit (rfc9000:4.1:4). Returns whether this is news."""
+    def on_blocked(self) -> None:
+        """There is data but no credit: say so once per limit (rfc9000:4.1:4)."""
         if self.blocked_at == self.peer_limit:
-            return False
+            return
         self.blocked_at = self.peer_limit
         self._control.owe(self, DATA_BLOCKED_KEY)
-        return True
+        if self._trace is not None:
+            self._trace.blocked(None, self.peer_limit)
 
     def on_max_data_frame(self, payload: bytes, position: int, frame_type: int, packet: "ReceivedPacket") -> int:
         """MAX_DATA: the limit only ever grows (rfc9000:4.1:3)."""

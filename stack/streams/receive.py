@@ -12,6 +12,7 @@ from stack.errors import (
 from stack.limits import MAX_STREAM_GAPS
 from stack.ranges import RangeSet
 from stack.streams.flow import ReceiveWindow
+from stack.streams.trace import StreamTrace
 
 
 class ReceiveState(Enum):
@@ -122,6 +123,7 @@ class ReceiveStream:
     __slots__ = (
         "_buffer",
         "_read",
+        "_trace",
         "announced",
         "discarding",
         "final_size",
@@ -131,8 +133,9 @@ class ReceiveStream:
         "window",
     )
 
-    def __init__(self, stream_id: int, window: int) -> None:
+    def __init__(self, stream_id: int, window: int, trace: StreamTrace | None = None) -> None:
         """`window`: bytes that the peer may send before the application reads."""
+        self._trace = trace
         self.stream_id = stream_id
         self.window = ReceiveWindow(window)
         self.state = ReceiveState.RECV
@@ -157,8 +160,12 @@ class ReceiveStream:
     def open(self) -> bool:
         """Whether data or a reset may still arrive that matters."""
         return self.state in _OPEN
+
     def _move(self, trigger: Trigger) -> None:
-        self.state = TRANSITIONS[self.state][trigger]
+        old = self.state
+        self.state = TRANSITIONS[old][trigger]
+        if self._trace is not None:
+            self._trace.moved(self.stream_id, "receiving", old.value, self.state.value)
 
     def on_data(self, offset: int, data: bytes, fin: bool, frame_type: int) -> tuple[int, bool]:
         """STREAM frame; return how many bytes count for connection flow control, and whether there is news to read."""

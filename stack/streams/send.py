@@ -168,7 +168,10 @@ class SendStream:
         return self.state is SendState.DATA_RECVD or self.state is SendState.RESET_RECVD
 
     def _move(self, trigger: Trigger) -> None:
-        self.state = TRANSITIONS[self.state][trigger]
+        old = self.state
+        self.state = TRANSITIONS[old][trigger]
+        if self._table.trace is not None:
+            self._table.trace.moved(self.stream_id, "sending", old.value, self.state.value)
 
     def write(self, data: bytes | memoryview, end: bool, room: int) -> int:
         """Take at most `room` bytes of `data`; `end` counts when all of it was taken. Returns the bytes taken."""

@@ -28,6 +28,7 @@ from stack.streams.flow import ConnectionFlow
 from stack.streams.receive import ReceiveState, ReceiveStream
 from stack.streams.scheduler import Scheduler
 from stack.streams.send import SendStream
+from stack.streams.trace import StreamTrace
 from stack.wire.frames import (
     encode_max_stream_data,
     encode_max_streams,
@@ -135,6 +136,7 @@ class StreamTable:
         "flow",
         "scheduler",
         "streams",
+        "trace",
     )
 
     def __init__(
@@ -144,13 +146,15 @@ class StreamTable:
         control: ControlFrames,
         emit: Callable[[ConnectionEvent], None],
         stats: ConnectionStats,
+        trace: StreamTrace | None = None,
     ) -> None:
+        self.trace = trace
         self._config = config
         self._is_client = is_client
         self._control = control
         self._emit = emit
         self._stats = stats
-        self.flow = ConnectionFlow(config.initial_max_data, control)
+        self.flow = ConnectionFlow(config.initial_max_data, control, trace)
         self.scheduler = Scheduler(self.flow, stats)
         self.streams: dict[int, Stream] = {}
         # By type: 0 bidirectional, 2 unidirectional
@@ -186,7 +190,7 @@ class StreamTable:
             self.streams[stream_id] = Stream(stream_id, send, None)
         else:
             send = SendStream(stream_id, parameters.initial_max_stream_data_bidi_remote, self)
-            receive = ReceiveStream(stream_id, config.initial_max_stream_data_bidi_local)
+            receive = ReceiveStream(stream_id, config.initial_max_stream_data_bidi_local, self.trace)
             self.streams[stream_id] = Stream(stream_id, send, receive)
         return stream_id
 
@@ -368,10 +372,15 @@ class StreamTable:
     def on_stream_blocked(self, stream: SendStream) -> None:
         """`stream` reached the peer's limit with data left (rfc9000:19.13:1)."""
         self._control.owe(self, stream.stream_id << 3 | _STREAM_DATA_BLOCKED)
+        if self.trace is not None:
+            self.trace.blocked(stream.stream_id, stream.max_data)
 
     def on_send_room(self, stream: SendStream) -> None:
-        """Acknowledgments made room for a write that had to wait; told when half the buffer is free."""
-        if 2 * stream.buffer.held <= self._config.send_buffer:
+        """Acknowledgments made room for a write that had to wait; told when an eighth of the buffer is free.
+
+        Sooner would wake the application for crumbs; later, with a window near the buffer's size, would starve it.
+        """
+        if 8 * stream.buffer.held <= 7 * self._config.send_buffer:
             stream.wants_writable = False
             self._emit(StreamWritable(stream.stream_id))
 
@@ -440,10 +449,10 @@ class StreamTable:
             return None
         config = self._config
         if kind == UNIDIRECTIONAL:
-            stream = Stream(stream_id, None, ReceiveStream(stream_id, config.initial_max_stream_data_uni))
+            stream = Stream(stream_id, None, ReceiveStream(stream_id, config.initial_max_stream_data_uni, self.trace))
         else:
             send = SendStream(stream_id, self._peer_parameters.initial_max_stream_data_bidi_local, self)
-            receive = ReceiveStream(stream_id, config.initial_max_stream_data_bidi_remote)
+            receive = ReceiveStream(stream_id, config.initial_max_stream_data_bidi_remote, self.trace)
             stream = Stream(stream_id, send, receive)
         self.streams[stream_id] = stream
         self._emit(StreamOpened(stream_id))
