@@ -20,9 +20,19 @@ _PANEL_HEIGHT: Final = 2.9  # inches
 _DOTS_PER_INCH: Final = 120
 
 
+class Plot(Figure):
+    """A figure that a notebook shows by itself, whatever matplotlib backend it set up."""
+
+    def _repr_png_(self) -> bytes:
+        """Jupyter's hook: the figure as PNG."""
+        image = BytesIO()
+        save(self, image.write)
+        return image.getvalue()
+
+
 def panels(title: str, count: int, *, share_time: bool = True) -> tuple[Figure, list[Axes]]:
     """Return a figure with `count` panels above one another, which share the time axis unless told otherwise."""
-    figure = Figure(figsize=(_WIDTH, 0.5 + _PANEL_HEIGHT * count), dpi=_DOTS_PER_INCH, layout="constrained")
+    figure = Plot(figsize=(_WIDTH, 0.5 + _PANEL_HEIGHT * count), dpi=_DOTS_PER_INCH, layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(count, 1, sharex=share_time, squeeze=False)
     axes = [row[0] for row in grid]

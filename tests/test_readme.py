@@ -1,0 +1,26 @@
+"""The README's example is the product's first promise: it runs as it stands there."""
+
+import re
+from pathlib import Path
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+def test_the_example_in_the_readme_runs_and_repeats_exactly(capsys):
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    code = compile(example, "README.md", "exec")
+    exec(code, {})
+    exec(code, {})
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == second
+    size, now, digest = first.split()
+    assert int(size) == 4 << 20
+    assert int(now) > 4 * 8 * (1 << 20) * 1_000_000_000 / 10_000_000  # no faster than the link
+    assert re.fullmatch("[0-9a-f]{64}", digest)
+
+
+def test_the_map_of_folders_names_what_is_there():
+    root = Path(__file__).parents[1]
+    named = re.findall(r"^\| `(\w+)/`", README, re.MULTILINE)
+    assert len(named) == 7
+    assert all((root / folder).is_dir() for folder in named)
