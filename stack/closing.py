@@ -145,7 +145,8 @@ class Closing:
             return b""
         if ended.application and level != APPLICATION:
             return encode_connection_close(APPLICATION_ERROR, 0, b"")
-        reason = ended.reason.encode()[:MAX_REASON_LENGTH]
+        # rfc9000:19.19:1 still UTF-8 when cut
+        reason = ended.reason.encode()[:MAX_REASON_LENGTH].decode(errors="ignore").encode()
         return encode_connection_close(ended.code, None if ended.application else self.frame_type, reason)
 
     def _end(self, ended: ConnectionEnded, trigger: str, now: int) -> None:

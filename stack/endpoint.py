@@ -203,7 +203,7 @@ class Endpoint:
         except wire.HeaderError:
             return None
         if header.packet_type == wire.VERSION_NEGOTIATION:
-            return None  # rfc9000:6.1:3
+            return None  # rfc9000:6.1:1
         if header.packet_type == wire.UNKNOWN_VERSION or header.version not in self._config.versions:
             self._offer_versions(header, source, destination)
             return None
@@ -223,7 +223,7 @@ class Endpoint:
         return connection
 
     def _offer_versions(self, header: wire.LongHeader, source: Address, destination: Address) -> None:
-        """Answer a version that we don't speak with Version Negotiation, one per datagram (rfc9000:6.1:1)."""
+        """Answer a version that we don't speak with Version Negotiation, one per datagram (rfc9000:17.2.1:7)."""
         packet = wire.encode_version_negotiation(
             header.source_cid, header.destination_cid, self._config.versions, self._rng.getrandbits(7)
         )

@@ -1,0 +1,110 @@
+"""An observer that keeps what tests ask about: packets with their frames, losses, states."""
+
+from typing import NamedTuple
+
+from stack.observer import Address, PacketInfo, RecoveryMetrics
+from stack.wire.frames import Frame, decode_frames
+
+
+class Packet(NamedTuple):
+    """One packet that a connection sent or received."""
+
+    at: int
+    packet_type: str
+    number: int
+    size: int
+    frames: tuple[Frame, ...]
+
+
+class ConnectionRecorder:
+    """Everything noted of one connection."""
+
+    def __init__(self, role: str) -> None:
+        self.role = role
+        self.sent: list[Packet] = []
+        self.received: list[Packet] = []
+        self.lost: list[tuple[int, str, int, str]] = []  # time, packet type, number, trigger
+        self.dropped: list[tuple[int, str, str]] = []  # time, packet type, trigger
+        self.buffered: list[tuple[int, str]] = []
+        self.states: list[str] = []
+        self.discarded_keys: list[str] = []
+        self.remote_parameters: dict[str, object] = {}
+
+    def sent_frames(self, kind: type, since: int = 0) -> list[Frame]:
+        """Frames of type `kind` in packets sent at or after `since`, in order."""
+        return [frame for packet in self.sent if packet.at >= since for frame in packet.frames if type(frame) is kind]
+
+    def _packet(self, now: int, packet: PacketInfo) -> Packet:
+        frames = tuple(decode_frames(packet.payload)) if packet.payload else ()
+        return Packet(now, packet.packet_type, packet.packet_number, packet.size, frames)
+
+    def packet_sent(self, now: int, packet: PacketInfo) -> None:
+        self.sent.append(self._packet(now, packet))
+
+    def packet_received(self, now: int, packet: PacketInfo) -> None:
+        try:
+            self.received.append(self._packet(now, packet))
+        except Exception:  # tests send malformed frames on purpose
+            self.received.append(Packet(now, packet.packet_type, packet.packet_number, packet.size, ()))
+
+    def packet_lost(self, now: int, packet_type: str, packet_number: int, size: int, trigger: str) -> None:
+        self.lost.append((now, packet_type, packet_number, trigger))
+
+    def packet_dropped(self, now: int, packet_type: str, size: int, trigger: str) -> None:
+        self.dropped.append((now, packet_type, trigger))
+
+    def packet_buffered(self, now: int, packet_type: str, size: int) -> None:
+        self.buffered.append((now, packet_type))
+
+    def connection_state(self, now: int, old: str, new: str) -> None:
+        self.states.append(new)
+
+    def key_discarded(self, now: int, key_type: str) -> None:
+        self.discarded_keys.append(key_type)
+
+    def parameters_set(self, now: int, owner: str, parameters: dict[str, object]) -> None:
+        if owner == "remote":
+            self.remote_parameters = parameters
+
+    # Not noted
+
+    def connection_started(self, now: int, local: Address, remote: Address, scid: bytes, dcid: bytes) -> None: ...
+
+    def version_selected(self, now: int, version: int) -> None: ...
+
+    def alpn_selected(self, now: int, alpn: str) -> None: ...
+
+    def secret(self, now: int, label: str, client_random: bytes, secret: bytes) -> None: ...
+
+    def key_updated(self, now: int, key_type: str, trigger: str, key_phase: int) -> None: ...
+
+    def datagrams_sent(self, now: int, sizes: list[int], ecn: int) -> None: ...
+
+    def datagram_received(self, now: int, size: int, ecn: int) -> None: ...
+
+    def packets_acked(self, now: int, packet_type: str, packet_numbers: list[int]) -> None: ...
+
+    def metrics_updated(self, now: int, metrics: RecoveryMetrics) -> None: ...
+
+    def congestion_state(self, now: int, old: str, new: str) -> None: ...
+
+    def loss_timer(self, now: int, event: str, timer_type: str, packet_type: str, at: int | None) -> None: ...
+
+    def stream_state(self, now: int, stream_id: int, side: str, old: str, new: str) -> None: ...
+
+    def data_blocked(self, now: int, stream_id: int | None, limit: int) -> None: ...
+
+    def connection_closed(
+        self, now: int, owner: str, code: int | None, application: bool, reason: str, trigger: str
+    ) -> None: ...
+
+
+class Recorder:
+    """Observer of an endpoint; `connections` in the order in which they began."""
+
+    def __init__(self) -> None:
+        self.connections: list[ConnectionRecorder] = []
+
+    def connection(self, now: int, role: str, original_destination_cid: bytes) -> ConnectionRecorder:
+        self.connections.append(ConnectionRecorder(role))
+        return self.connections[-1]
