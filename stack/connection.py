@@ -49,6 +49,7 @@ class Connection:
         "is_client",
         "keys_arrived",
         "local_ids",
+        "original_destination_cid",
         "path",
         "receiver",
         "recovery",
@@ -87,6 +88,7 @@ class Connection:
         self.rng = rng
         self.is_client = is_client
         self.version = VERSIONS[version]
+        self.original_destination_cid = original_destination_cid
         self.reset_key = reset_key
         self.alpn: str | None = None
         self.stats = ConnectionStats()
@@ -128,7 +130,7 @@ class Connection:
         self.local_ids = LocalConnectionIds(local_cid, rng, reset_key, self.control, self._register, self._unregister)
         self.remote_ids = RemoteConnectionIds(remote_cid, config.active_connection_id_limit, self.control)
         self.validation = PathValidation(self.control)
-        self.handshake = Handshake(self, original_destination_cid)
+        self.handshake = Handshake(self)
         self.receiver = Receiver(self, self.path)
         self.sender = Sender(self, self.path)
         self.receiver.bind(bind_handlers(self))

@@ -88,8 +88,8 @@ class Endpoint:
             connection = self._accept(data, source, destination, now)
             if connection is None:
                 return
-        elif connection.is_client and source != connection.path.remote:
-            return  # rfc9000:9:7
+        elif source != connection.path.remote:
+            return  # rfc9000:9:3, rfc9000:9:7
         connection.receive(data, ecn, now)
         if self._half_open and connection.closing.state is not State.HANDSHAKING:
             self._half_open.pop(id(connection), None)
@@ -240,8 +240,7 @@ class Endpoint:
     def _forget(self, connection: Connection) -> None:
         key = id(connection)
         connection.release()
-        for registered in [cid for cid, owner in self._by_cid.items() if owner is connection]:
-            del self._by_cid[registered]
+        self.unregister(connection.original_destination_cid)
         self._by_addresses.pop((connection.path.local, connection.path.remote), None)
         self._half_open.pop(key, None)
         self._alarm_of.pop(key, None)

@@ -40,17 +40,14 @@ class Handshake:
         "_connection",
         "_engine",
         "_info",
-        "_original_destination_cid",
         "_peer_cid",
         "peer_parameters",
         "token",
     )
 
-    def __init__(self, connection: "Connection", original_destination_cid: bytes) -> None:
-        """`original_destination_cid`: Destination Connection ID of the client's first Initial packet."""
+    def __init__(self, connection: "Connection") -> None:
         self._connection = connection
         self._engine: tls.Engine | None = None
-        self._original_destination_cid = original_destination_cid
         # What the peer puts into Source Connection ID fields; a client learns it from the first packet
         self._peer_cid = None if connection.is_client else connection.remote_ids.current
         self._info: tls.HandshakeInfo | None = None
@@ -60,7 +57,7 @@ class Handshake:
     def start(self, server_name: str | None, now: int) -> None:
         """Install the Initial keys and start TLS."""
         connection = self._connection
-        client, server = initial_secrets(connection.version, self._original_destination_cid)
+        client, server = initial_secrets(connection.version, connection.original_destination_cid)
         read, write = (server, client) if connection.is_client else (client, server)
         self._install(tls.INITIAL, tls.READ, TLS_AES_128_GCM_SHA256, read, now)
         self._install(tls.INITIAL, tls.WRITE, TLS_AES_128_GCM_SHA256, write, now)
@@ -152,7 +149,7 @@ class Handshake:
             or self._peer_cid is not None
             or connection.version.number in versions
             or destination_cid != connection.local_ids.first
-            or source_cid != self._original_destination_cid
+            or source_cid != connection.original_destination_cid
         ):
             return
         offered = ", ".join(f"0x{version:08x}" for version in versions)
@@ -267,11 +264,12 @@ class Handshake:
             initial_max_streams_uni=config.initial_max_streams_uni,
             ack_delay_exponent=config.ack_delay_exponent,
             max_ack_delay=config.max_ack_delay_ms,
+            disable_active_migration=True,  # a connection stays with the addresses it was made for
             active_connection_id_limit=config.active_connection_id_limit,
             initial_source_connection_id=connection.local_ids.first,
         )
         if not connection.is_client:
-            parameters.original_destination_connection_id = self._original_destination_cid
+            parameters.original_destination_connection_id = connection.original_destination_cid
             parameters.stateless_reset_token = stateless_reset_token(connection.reset_key, connection.local_ids.first)
         return parameters
 
@@ -283,7 +281,7 @@ class Handshake:
         if parameters.initial_source_connection_id != connection.remote_ids.current:
             raise TransportError(TRANSPORT_PARAMETER_ERROR, "initial_source_connection_id is not the one in use")
         if connection.is_client:
-            if parameters.original_destination_connection_id != self._original_destination_cid:
+            if parameters.original_destination_connection_id != connection.original_destination_cid:
                 raise TransportError(TRANSPORT_PARAMETER_ERROR, "original_destination_connection_id is not ours")
             if parameters.retry_source_connection_id is not None:
                 raise TransportError(TRANSPORT_PARAMETER_ERROR, "retry_source_connection_id without a Retry")
@@ -294,8 +292,8 @@ class Handshake:
         connection.recovery.max_ack_delay_ns = parameters.max_ack_delay * 1_000_000
         connection.recovery.peer_ack_delay_exponent = parameters.ack_delay_exponent
         connection.idle.negotiate(connection.config.max_idle_timeout_ms, parameters.max_idle_timeout)
-        path = connection.path
-        path.datagram_size = min(path.datagram_size, parameters.max_udp_payload_size)
+        if parameters.max_udp_payload_size < connection.path.datagram_size:
+            connection.path.set_datagram_size(parameters.max_udp_payload_size)
 
     # HANDSHAKE_DONE, the one control frame of the handshake
 

@@ -19,6 +19,8 @@ class Path:
 
     __slots__ = (
         "_congestion_state",
+        "_controller",
+        "_pacing",
         "app_limited",
         "bytes_in_flight",
         "bytes_received",
@@ -46,16 +48,25 @@ class Path:
         """`datagram_size` in bytes of UDP payload; `validated`: the peer owns `remote` (RFC 9000 section 8)."""
         self.local = local
         self.remote = remote
-        self.datagram_size = datagram_size
-        self.congestion = make_controller(congestion, datagram_size)
+        self._controller = congestion
+        self._pacing = pacing
+        self.set_datagram_size(datagram_size)
         self.rtt = RttEstimator(initial_rtt_ns)
-        self.pacer = Pacer(datagram_size) if pacing else None
         self.validated = validated
         self.bytes_in_flight = 0
         self.bytes_received = 0
         self.bytes_sent = 0
         self.app_limited = False  # whether the last sending stopped for want of data
         self._congestion_state = self.congestion.state
+
+    def set_datagram_size(self, datagram_size: int) -> None:
+        """Send datagrams of this size from now on, with the initial window and bursts that go with it.
+
+        For the start of a path, when the peer's limit becomes known (rfc9002:7.2:2, rfc9002:7.2:3).
+        """
+        self.datagram_size = datagram_size
+        self.congestion = make_controller(self._controller, datagram_size)
+        self.pacer = Pacer(datagram_size) if self._pacing else None
 
     def amplification_credit(self) -> int:
         """Bytes that may still be sent before the address is validated; without bound once it is."""

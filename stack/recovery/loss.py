@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 PACKET_THRESHOLD: Final = 3  # kPacketThreshold, rfc9002:6.1.1:1
 PERSISTENT_CONGESTION_THRESHOLD: Final = 3  # kPersistentCongestionThreshold, rfc9002:7.6.1:1
+MAX_BACKOFF_DOUBLINGS: Final = 20  # of the PTO: days, long after any idle timeout, and far from overflowing a time
 PROBES_PER_TIMEOUT: Final = 2  # RFC 9002 section 6.2.4: up to two full-sized datagrams
 
 
@@ -244,7 +245,7 @@ class LossRecovery:
         if path.amplification_blocked() or (eliciting == 0 and self.peer_validated_address):
             return "pto", 0, NEVER
         rtt = path.rtt
-        backoff = 1 << min(self.pto_count, 32)
+        backoff = 1 << min(self.pto_count, MAX_BACKOFF_DOUBLINGS)
         if eliciting == 0:
             # A client keeps the handshake alive with nothing in flight (rfc9002:6.2.2.1:2).
             index = 1 if self.spaces[1].write_keys is not None else 0

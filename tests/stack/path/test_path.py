@@ -11,6 +11,7 @@ from stack.sent_frame import SentFrame
 from stack.wire.frames import PathResponseFrame, decode_frames, encode_path_challenge, encode_path_response
 from stack.wire.varint import Truncated
 from tests.support.loss_bench import LossBench
+from tests.support.pair import Pair
 
 
 def make_path(*, validated: bool = False, pacing: bool = False) -> Path:
@@ -115,3 +116,25 @@ def test_a_response_to_nothing_is_ignored_and_a_short_one_refused() -> None:
         answers.validation.on_response_frame(frame[:-1], 1, frame[0], answers.packet)
     with pytest.raises(Truncated):
         answers.validation.on_challenge_frame(frame[:-1], 1, frame[0], answers.packet)
+
+
+@pytest.mark.requirement("rfc9002:7.2:3")
+def test_a_peer_that_takes_only_smaller_datagrams_gets_the_initial_window_of_that_size() -> None:
+    pair = Pair(client={"max_udp_payload_size": 1300}, server={"datagram_size": 1800})
+    _, server = pair.established()
+    assert server.path.datagram_size == 1300
+    assert server.path.congestion.congestion_window == 13_000
+
+
+@pytest.mark.requirement("rfc9000:9:3")
+def test_packets_from_another_address_are_dropped_since_migration_is_disabled() -> None:
+    pair = Pair()
+    client, server = pair.established()
+    stream_id = client.open_stream()
+    assert stream_id is not None
+    client.write(stream_id, b"hello", end=True)
+    received = server.stats.datagrams_received
+    for transmit in pair.client.transmit(pair.now):
+        pair.server.receive(transmit.payload, ("10.9.9.9", 1), transmit.destination, 0, pair.now)
+    assert server.stats.datagrams_received == received
+    assert stream_id not in server.streams.streams

@@ -150,3 +150,11 @@ def test_an_initial_timeout_offers_handshake_data_as_well() -> None:
     bench.send(0, index=0)
     bench.send(1, index=1, number=7)
     assert bench.timeout()[1] == [("lost", 0), ("lost", 7)]
+
+
+def test_the_backoff_stops_growing_before_it_leaves_the_range_of_times() -> None:
+    bench = confirmed()
+    bench.send(0)
+    bench.recovery.pto_count = 100
+    bench.send(SECOND)
+    assert SECOND < bench.recovery.timer_at < NEVER
