@@ -20,7 +20,7 @@ lint: .venv/.ready
 	$(BIN)/lint-imports
 
 test: lint
-	$(BIN)/pytest -n auto --dist worksteal -q
+	$(BIN)/pytest -n auto --dist worksteal -q -rs
 
 bench: .venv/.ready  ## ratios against aioquic, printed and kept in build/bench.json
 	$(BIN)/python -m tests.bench

@@ -163,8 +163,7 @@ class Sender:
             space.crypto.buffer.offer_again()
         crypto = space.crypto.buffer.pending
         is_application = space.level == APPLICATION
-        control, scheduler = connection.control, connection.streams.scheduler
-        data = crypto or bool(is_application and (control.owed or scheduler.ready))
+        data = crypto or bool(is_application and (connection.control.owed or connection.streams.scheduler.ready))
         if data:
             if self._quota < self.path.datagram_size and not space.probes:
                 data = False
@@ -190,14 +189,7 @@ class Sender:
             if crypto:
                 draft.size += space.crypto.write(room - draft.size, parts, sent_frames)
             if is_application:
-                expand = False
-                if control.owed:
-                    draft.size += control.write(room - draft.size, parts, sent_frames)
-                    expand = connection.validation.take_expand()
-                if scheduler.ready:
-                    draft.size += scheduler.write(room - draft.size, parts, sent_frames)
-                if expand:  # rfc9000:8.2.2:5, rfc9000:8.2.2:6
-                    self._pad(draft, min(room, SMALLEST_INITIAL_DATAGRAM - draft.overhead) - draft.size)
+                self._write_application_frames(draft, room)
         draft.eliciting = draft.size > ack_size
         if (space.probes and not draft.eliciting) or acks.wants_ping(draft.eliciting):
             parts.append(_PING_FRAME)  # rfc9002:6.2.4:3, rfc9002:6.2.4:8
@@ -208,6 +200,19 @@ class Sender:
         if draft.size < SAMPLE_PAYLOAD:
             self._pad(draft, SAMPLE_PAYLOAD - number_length - draft.size)
         return draft
+
+    def _write_application_frames(self, draft: Draft, room: int) -> None:
+        """Add owed control frames and stream data, at most `room` bytes with what is there."""
+        connection = self._connection
+        control, scheduler = connection.control, connection.streams.scheduler
+        expand = False
+        if control.owed:
+            draft.size += control.write(room - draft.size, draft.parts, draft.sent_frames)
+            expand = connection.validation.take_expand()
+        if scheduler.ready:
+            draft.size += scheduler.write(room - draft.size, draft.parts, draft.sent_frames)
+        if expand:  # rfc9000:8.2.2:5, rfc9000:8.2.2:6
+            self._pad(draft, min(room, SMALLEST_INITIAL_DATAGRAM - draft.overhead) - draft.size)
 
     def _overhead(self, space: "PacketNumberSpace", number_length: int) -> int:
         """Bytes of header and tag of a packet in `space`."""

@@ -48,7 +48,7 @@ class Acknowledgments:
         self._told = -1  # packet numbers below were in an ACK that the peer acknowledged …
         self._lowest_untold = NEVER  # … except what arrived late, down to here, and was in no ACK yet
         self.ack_at = NEVER
-        self.unsent = False  # something arrived that no ACK frame of ours has told yet
+        self.unsent = False  # something arrived that asks for an ACK, and no frame of ours has told it
 
     def is_duplicate(self, packet_number: int) -> bool:
         """Whether the packet was processed before, or is too old to tell (RFC 9000 section 12.3)."""
@@ -58,7 +58,6 @@ class Acknowledgments:
 
     def on_received(self, packet_number: int, ack_eliciting: bool, now: int) -> None:
         """Record a packet whose frames were processed."""
-        self.unsent = True
         largest, received = self.largest_received, self.received
         in_order = packet_number == largest + 1
         if in_order and largest >= 0:
@@ -74,7 +73,8 @@ class Acknowledgments:
             self.largest_received = packet_number
             self.largest_received_at = now
         if not ack_eliciting:
-            return
+            return  # rfc9000:13.2.1:4, rfc9000:13.2.1:6
+        self.unsent = True
         self._eliciting_since_ack += 1
         # rfc9000:13.2.1:8 reordering, or a gap since the last packet that asked for an ACK: at once
         if (

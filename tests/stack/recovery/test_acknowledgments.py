@@ -101,12 +101,15 @@ def test_packets_that_need_no_ack_leave_no_gap_when_they_arrive_in_order() -> No
 
 
 @pytest.mark.requirement("rfc9000:13.2.1:4")
-def test_packets_that_need_no_ack_cause_none() -> None:
+@pytest.mark.requirement("rfc9000:13.2.1:6")
+def test_packets_that_need_no_ack_cause_none_and_are_told_with_the_next_that_does() -> None:
     acks = application()
     receive(acks, 0, 1, 5, 3, eliciting=False)
     assert acks.ack_at == NEVER
+    assert not acks.unsent
+    receive(acks, 6)
     assert acks.unsent
-    assert frame(acks).ranges == ((5, 5), (3, 3), (0, 1))
+    assert frame(acks).ranges == ((5, 6), (3, 3), (0, 1))
 
 
 @pytest.mark.requirement("rfc9000:13.2.5:3")
