@@ -76,7 +76,7 @@ class Closing:
         if ended is None:
             raise RuntimeError("the connection has not ended")
         if ended.idle:
-            return ConnectionClosed(0, "idle timeout")
+            return ConnectionClosed(0, ended.reason, idle=True)
         return ConnectionClosed(ended.code, ended.reason, application=ended.application, remote=ended.remote)
 
     def close(self, code: int, reason: str, application: bool, now: int, frame_type: int = 0) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from stack.congestion import check_registered
 from stack.errors import ConfigError
 from stack.tls.engine import EngineFactory
 from stack.wire.versions import VERSION_1, VERSIONS
@@ -66,6 +67,7 @@ class Config:
                 raise ConfigError(f"{name} = {value!r}: must be from {low} to {high}")
         if not 1 <= self.initial_rtt_ms <= 60_000:
             raise ConfigError(f"initial_rtt_ms = {self.initial_rtt_ms!r}: must be from 1 to 60000")
+        check_registered(self.congestion)
         unknown = [f"0x{version:x}" for version in self.versions if version not in VERSIONS]
         if unknown or not self.versions:
             known = ", ".join(f"0x{number:x}" for number in VERSIONS)

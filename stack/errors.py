@@ -80,13 +80,22 @@ class TransportError(QuicError):
 
 
 class ConnectionClosed(QuicError):
-    """The connection has ended; `code`, `reason`, whether the error is the `application`'s and who closed it."""
+    """The connection has ended; `code`, `reason`, whether the error is the `application`'s and who closed it.
 
-    def __init__(self, code: int, reason: str, *, application: bool = False, remote: bool = False) -> None:
+    `idle` marks an idle timeout, which has neither code nor author.
+    """
+
+    def __init__(
+        self, code: int, reason: str, *, application: bool = False, remote: bool = False, idle: bool = False
+    ) -> None:
         kind = "application error" if application else "transport error"
         name = f"{code}" if application else error_name(code)
         side = "peer" if remote else "local end"
-        super().__init__(f"connection closed by the {side} with {kind} {name}: {reason or 'no reason given'}")
+        message = f"connection closed by the {side} with {kind} {name}: {reason or 'no reason given'}"
+        super().__init__(
+            "connection given up: idle timeout, nothing came from the peer for too long" if idle else message
+        )
+        self.idle = idle
         self.code = code
         self.reason = reason
         self.application = application

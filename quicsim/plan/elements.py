@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import links
-from links import Element, LossIf, Queue, Tap
+from links import Element, LossIf, Queue, Server, Tap
 from quicsim.plan.errors import choose
 
-_NEEDS_CODE: Final = (Element, Queue, LossIf, Tap)  # base classes, and elements that take a function
+_NEEDS_CODE: Final = (Element, Queue, Server, LossIf, Tap)  # base classes, and elements that take a function
 
 KINDS: Final[dict[str, type[Element]]] = {
     name.lower(): kind

@@ -68,12 +68,12 @@ def register(name: str) -> Callable[[_Controller], _Controller]:
     return add
 
 
-def make_controller(name: str, datagram_size: int) -> CongestionController:
-    """Return a new controller of the registered `name` for datagrams of `datagram_size` bytes.
+def check_registered(name: str) -> None:
+    """Raise ConfigError for a name that nobody registered."""
+    if name not in _REGISTRY:
+        raise ConfigError(f"congestion = {name!r}: must be one of {', '.join(sorted(_REGISTRY))}")
 
-    Raises ConfigError for a name nobody registered.
-    """
-    try:
-        return _REGISTRY[name](datagram_size)
-    except KeyError:
-        raise ConfigError(f"congestion = {name!r}: must be one of {', '.join(sorted(_REGISTRY))}") from None
+
+def make_controller(name: str, datagram_size: int) -> CongestionController:
+    """Return a new controller of the registered `name` for datagrams of `datagram_size` bytes."""
+    return _REGISTRY[name](datagram_size)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stack.congestion import make_controller
+from stack.congestion import check_registered, make_controller
 from stack.congestion.controller import CongestionController, initial_window
 from stack.errors import ConfigError
 from stack.path.path import Path
@@ -136,4 +136,4 @@ def test_pacing_is_twice_the_window_per_round_in_slow_start_and_five_quarters_af
 
 def test_an_unknown_controller_is_a_configuration_error() -> None:
     with pytest.raises(ConfigError, match=r"congestion = 'vegas': must be one of .*new_reno"):
-        make_controller("vegas", SIZE)
+        check_registered("vegas")

@@ -1,0 +1,44 @@
+"""A controller of one's own: a class and a name, and nothing else to touch."""
+
+from collections.abc import Sequence
+
+from stack.congestion import register
+from stack.recovery.rtt import RttEstimator
+from stack.recovery.sent import SentPacket
+from tests.support.pair import Pair
+
+WINDOW = 4 * 1200
+
+
+@register("fixed_window")
+class FixedWindow:
+    """Four datagrams, whatever happens."""
+
+    congestion_window = WINDOW
+    ssthresh = None
+    state = "congestion_avoidance"
+    pacing_gain = (5, 4)
+
+    def __init__(self, datagram_size: int) -> None: ...
+
+    def on_packet_sent(self, size: int, bytes_in_flight: int, now: int) -> None:
+        assert bytes_in_flight <= WINDOW
+
+    def on_acked(self, packets: Sequence[SentPacket], rtt: RttEstimator, app_limited: bool, now: int) -> None: ...
+
+    def on_congestion(self, sent_at: int, now: int) -> bool:
+        return True
+
+    def on_persistent_congestion(self) -> None: ...
+
+
+def test_a_registered_controller_governs_the_connections_that_name_it() -> None:
+    pair = Pair(server={"congestion": "fixed_window", "pacing": False}, delay_ns=50_000_000)
+    client, server = pair.established()
+    started_at = pair.now
+    data = bytes(100 * 1100)
+    pair.transfer(server, client, data)
+    # Four datagrams of some 1165 bytes of data each go in every round trip of 100 ms.
+    rounds = -(-len(data) // (4 * 1170))
+    assert pair.now - started_at >= (rounds - 1) * 100_000_000
+    assert server.path.congestion.congestion_window == WINDOW
