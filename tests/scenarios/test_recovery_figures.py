@@ -149,20 +149,25 @@ def test_slow_start_doubles_what_is_acknowledged_each_round():
 @pytest.mark.parametrize(
     ("loss", "size", "seeds", "tolerance"),
     [
-        (0.001, 260_000_000, (1, 2), 0.05),
-        (0.005, 56_000_000, (1, 2, 3, 4), 0.05),
-        (0.01, 27_000_000, (1, 2, 3, 4, 5, 6), 0.05),
+        (0.001, 260_000_000, (1,), 0.05),
+        (0.005, 56_000_000, (1, 2), 0.05),
+        (0.01, 27_000_000, (1, 2, 3), 0.05),
         # Windows of 8 datagrams: the round without growth that follows each reduction (RFC 9002 section 7.3.2), which
         # the formula leaves out, is every sixth.
-        (0.02, 16_000_000, (1, 2, 3, 4, 5, 6), 0.07),
+        (0.02, 14_000_000, (1, 2, 3, 4, 5, 6, 7, 8), 0.06),
     ],
 )
 def test_new_reno_goodput_under_random_loss_follows_the_square_root_of_p(loss, size, seeds, tolerance):
-    """goodput = 1.2247·MSS/(RTT·√p) with at least 200 losses a run; the mean over the seeds is what is compared."""
-    expected = math.sqrt(3 / 2) * DATAGRAM / (0.1 * math.sqrt(loss))
+    """goodput = 1.2247·MSS/(RTT·√p): p is the share of packets that were lost, MSS what the window counts in.
+
+    Each run has at least 200 losses, none from a queue; the mean over the seeds is what is compared.
+    """
     ratios = []
     for seed in seeds:
         transfer = Transfer(size, 100, [Loss(loss)], seed, {"max_ack_delay_ms": 0})
-        assert transfer.connection.stats.packets_lost >= 200
-        ratios.append(transfer.goodput / expected)
-    assert mean(ratios) == pytest.approx(1, abs=tolerance), ratios
+        stats = transfer.connection.stats
+        assert stats.packets_lost >= 200
+        p = stats.packets_lost / stats.packets_sent
+        ratios.append(transfer.goodput / (math.sqrt(3 / 2) * DATAGRAM / (0.1 * math.sqrt(p))))
+    print(f"p {loss}: goodput / formula = {mean(ratios):.3f}, by seed {[round(ratio, 3) for ratio in ratios]}")
+    assert mean(ratios) == pytest.approx(1, abs=tolerance)
