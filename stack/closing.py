@@ -10,7 +10,13 @@ from stack.limits import MAX_REASON_LENGTH
 from stack.observer import ConnectionObserver
 from stack.recovery.acknowledgments import NEVER
 from stack.tls.engine import APPLICATION
-from stack.wire.frames import APPLICATION_CLOSE, CONNECTION_CLOSE, encode_connection_close
+from stack.wire.frames import (
+    APPLICATION_CLOSE,
+    CONNECTION_CLOSE,
+    ConnectionCloseFrame,
+    decode_frames,
+    encode_connection_close,
+)
 from stack.wire.varint import Truncated, decode_varint
 
 if TYPE_CHECKING:
@@ -112,13 +118,21 @@ class Closing:
             if self.ended is None:
                 trigger = "application" if application else "error"
                 self._end(ConnectionEnded(code, reason, application, remote=True), trigger, packet.now)
-            self.pending = False
-            self.move(Trigger.DRAIN, packet.now)
-            self.expires_at = packet.now + CLOSE_PERIOD_PTOS * self._pto_ns()
+            self._drain(packet.now)
         return len(payload)  # what follows it in the packet comes too late
 
-    def on_packet_while_closing(self) -> None:
-        """The peer has not heard yet: repeat CONNECTION_CLOSE, ever more rarely (rfc9000:10.2.1:1)."""
+    def on_packet_while_closing(self, payload: bytes, now: int) -> None:
+        """Drain if the peer closes too (rfc9000:10.2.2:4); else it has not heard yet.
+
+        Then CONNECTION_CLOSE is repeated, ever more rarely (rfc9000:10.2.1:1).
+        """
+        try:
+            frames = decode_frames(payload)
+        except TransportError:
+            frames = []
+        if any(isinstance(frame, ConnectionCloseFrame) for frame in frames):
+            self._drain(now)
+            return
         self._received += 1
         if self._received >= self._respond_at:
             self._respond_at *= 2
@@ -148,6 +162,11 @@ class Closing:
         # rfc9000:19.19:1 still UTF-8 when cut
         reason = ended.reason.encode()[:MAX_REASON_LENGTH].decode(errors="ignore").encode()
         return encode_connection_close(ended.code, None if ended.application else self.frame_type, reason)
+
+    def _drain(self, now: int) -> None:
+        self.pending = False
+        self.move(Trigger.DRAIN, now)
+        self.expires_at = now + CLOSE_PERIOD_PTOS * self._pto_ns()
 
     def _end(self, ended: ConnectionEnded, trigger: str, now: int) -> None:
         self.ended = ended

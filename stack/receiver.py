@@ -9,7 +9,6 @@ from stack.lifecycle import State
 from stack.limits import MAX_UNDECRYPTABLE_PACKETS
 from stack.observer import PacketInfo
 from stack.wire import header as wire
-from stack.wire.frames import APPLICATION_CLOSE, CONNECTION_CLOSE
 from stack.wire.varint import Truncated, decode_varint
 
 if TYPE_CHECKING:
@@ -163,8 +162,7 @@ class Receiver:
         packet.space, packet.destination_cid, packet.now = space, destination_cid, now
         if connection.closing.over:
             if connection.closing.state is State.CLOSING:
-                connection.closing.on_packet_while_closing()
-                self._look_for_close(payload, packet)
+                connection.closing.on_packet_while_closing(payload, now)
             return
         connection.idle.on_received(now)
         eliciting = self._process_frames(payload, packet)
@@ -206,14 +204,6 @@ class Receiver:
             # rfc9000:12.4:6
             raise TransportError(PROTOCOL_VIOLATION, f"frame type 0x{frame_type:x} encoded too long", frame_type)
         raise TransportError(FRAME_ENCODING_ERROR, f"unknown frame type 0x{frame_type:x}", frame_type)
-
-    def _look_for_close(self, payload: bytes, packet: ReceivedPacket) -> None:
-        """In the closing state only the peer's own CONNECTION_CLOSE matters (rfc9000:10.2.2:4)."""
-        if payload and payload[0] in (CONNECTION_CLOSE, APPLICATION_CLOSE):
-            try:
-                self._connection.closing.on_close_frame(payload, 1, payload[0], packet)
-            except Truncated:
-                return
 
     def _keep_undecryptable(self, packet: _Undecryptable, now: int) -> None:
         """Hold a packet until its keys come (RFC 9001 section 5.7)."""

@@ -152,12 +152,13 @@ def test_a_closing_connection_repeats_itself_ever_more_rarely() -> None:
 
 
 @pytest.mark.requirement("rfc9000:10.2.2:4")
-def test_a_closing_connection_drains_when_the_peer_closes_as_well() -> None:
+@pytest.mark.parametrize("before", [b"", PING])
+def test_a_closing_connection_drains_when_the_peer_closes_as_well(before: bytes) -> None:
     pair = Pair()
     client, server = pair.established()
     server.close(pair.now, 5)
     pair.flush()
-    pair.inject(client, encode_connection_close(0, 0, b""))
+    pair.inject(client, before + encode_connection_close(0, 0, b""))
     assert server.closing.state is State.DRAINING
     pair.inject(client, PING)
     assert pair.server.transmit(pair.now) == []
