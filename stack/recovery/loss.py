@@ -32,8 +32,8 @@ class LossRecovery:
 
     __slots__ = (
         "_armed",
+        "_current_path",
         "_live",
-        "_paths",
         "_stats",
         "handshake_confirmed",
         "max_ack_delay_ns",
@@ -56,7 +56,7 @@ class LossRecovery:
         """`current_path` gives the path that new packets take, whose RTT governs the timers."""
         self.spaces = spaces
         self._live = list(spaces)  # not discarded
-        self._paths = current_path
+        self._current_path = current_path
         self._stats = stats
         self.trace = trace
         self.pto_count = 0
@@ -240,7 +240,7 @@ class LossRecovery:
                 loss_index, loss_at = space.index, space.loss_at
         if loss_at != NEVER:
             return "ack", loss_index, loss_at
-        path = self._paths()
+        path = self._current_path()
         # rfc9002:6.2.2.1:1 nothing to time while the peer's amplification limit is ours to wait for
         if path.amplification_blocked() or (eliciting == 0 and self.peer_validated_address):
             return "pto", 0, NEVER
@@ -320,14 +320,14 @@ class LossRecovery:
 
     def pto_ns(self) -> int:
         """The current PTO without backoff, with the peer's max_ack_delay."""
-        return self._paths().rtt.pto_ns(self.max_ack_delay_ns)
+        return self._current_path().rtt.pto_ns(self.max_ack_delay_ns)
 
     def trace_metrics(self, now: int) -> None:
         """Show the observer the current path's recovery state."""
         trace = self.trace
         if trace is None:
             return
-        path = self._paths()
+        path = self._current_path()
         congestion, rtt = path.congestion, path.rtt
         rate = path.pacing_rate()
         trace.metrics_updated(
