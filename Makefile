@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export MPLBACKEND := Agg
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench soak clean
 
 .venv/.ready: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -24,6 +24,9 @@ test: lint
 
 bench: .venv/.ready  ## ratios against aioquic, printed and kept in build/bench.json
 	$(BIN)/python -m tests.bench
+
+soak: .venv/.ready  ## 3,000 transfers over random networks; QUICSIM_SOAK=FIRST:LAST chooses the seeds
+	QUICSIM_SOAK=$${QUICSIM_SOAK:-0:3000} $(BIN)/pytest -n auto -q tests/scenarios/test_random_networks.py
 
 clean:
 	rm -rf build .venv
