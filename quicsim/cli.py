@@ -1,8 +1,9 @@
-"""The command line: `quicsim run PLAN.toml`."""
+"""The command line: `quicsim run PLAN.toml` and `quicsim requirements`."""
 
 import contextlib
 import sys
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -13,6 +14,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from quicsim.metrics import NS_PER_S
 from quicsim.outputs import OutputDirectory, OutputError
 from quicsim.plan import Plan, PlanError, load_plan
+from quicsim.requirements import Index, Report, RequirementsError, Results, ids_in_code
+from quicsim.requirements.index import INDEXED, MUST, SHOULD
+from quicsim.requirements.report import REQUIRED
+from quicsim.requirements.results import RESULTS
 from quicsim.run import Outcome, Run
 from quicsim.run import Progress as OnProgress
 from quicsim.summary import program_version, summary_json, summary_table, verification
@@ -77,6 +82,61 @@ def run(
     replay = " ".join(["quicsim run", str(plan), *(f"--set {change}" for change in changes)])
     _report(outcome, directory, replay)
     raise typer.Exit(INTERRUPTED if outcome.interrupted else OK if outcome.ok else FAILED)
+
+
+class Level(StrEnum):
+    """What `--require-tested` asks for."""
+
+    MUST = MUST
+    SHOULD = SHOULD
+
+
+@app.command()
+def requirements(
+    rfc: Annotated[
+        list[str] | None, typer.Option(help="Only this RFC, such as 9000; repeatable.", show_default="all")
+    ] = None,
+    show_open: Annotated[bool, typer.Option("--open", help="List what is neither tested nor excused.")] = False,
+    require_tested: Annotated[
+        Level | None,
+        typer.Option(
+            help="Exit with 1 if a sentence of this level or above is open; of "
+            f"{', '.join(REQUIRED)} unless --rfc names others.",
+            show_default=False,
+        ),
+    ] = None,
+    results: Annotated[Path, typer.Option(help="What the last `make test` recorded.")] = RESULTS,
+) -> None:
+    """Show how many normative sentences of each RFC the code names, tests show to hold, and are excused or open."""
+    try:
+        rfcs = [_indexed_rfc(name) for name in rfc or INDEXED]
+        if not results.exists():
+            _errors.print(f"quicsim: {results} is missing, so nothing counts as tested; `make test` writes it")
+        report = Report(Index.load(), ids_in_code(), Results.load(results))
+    except (RequirementsError, OSError, SyntaxError) as error:
+        _errors.print(f"quicsim: {error}")
+        raise typer.Exit(BAD_INPUT) from None
+    Console(highlight=False).print(report.table(rfcs))
+    for line in report.reasons(rfcs):
+        print(line)
+    if show_open:
+        for line in report.lines(report.open(rfcs, [MUST, SHOULD])):
+            print(line)
+    if require_tested is not None:
+        levels = [MUST] if require_tested is Level.MUST else [MUST, SHOULD]
+        missing = report.open(rfcs if rfc else REQUIRED, levels)
+        for line in report.lines(missing):
+            _errors.print(line)
+        if missing:
+            _errors.print(f"quicsim: {len(missing)} sentences are neither tested nor excused")
+            raise typer.Exit(FAILED)
+
+
+def _indexed_rfc(name: str) -> str:
+    rfc = f"rfc{name.lower().removeprefix('rfc')}"
+    if rfc not in INDEXED:
+        raise RequirementsError(f"--rfc {name}: there is no index of it, only of {', '.join(INDEXED)}")
+    return rfc
 
 
 def _report(outcome: Outcome, directory: OutputDirectory, replay: str) -> None:
