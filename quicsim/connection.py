@@ -123,7 +123,7 @@ class Connection:
                 self._wake()
             case events.ConnectionEnded():
                 self._end(event)
-            case events.HandshakeConfirmed():
+            case events.HandshakeConfirmed() | events.NewToken():
                 pass  # nobody waits for it
 
     def _add(self, stream_id: int) -> Stream:
@@ -159,7 +159,13 @@ class Connection:
         event = self.ended
         assert event is not None
         reason = "idle timeout" if event.idle else event.reason
-        return ConnectionClosed(event.code, reason, application=event.application, remote=event.remote)
+        return ConnectionClosed(
+            event.code,
+            reason,
+            application=event.application,
+            remote=event.remote,
+            stateless_reset=event.stateless_reset,
+        )
 
 
 class Listener:

@@ -83,7 +83,13 @@ class Closing:
             raise RuntimeError("the connection has not ended")
         if ended.idle:
             return ConnectionClosed(0, ended.reason, idle=True)
-        return ConnectionClosed(ended.code, ended.reason, application=ended.application, remote=ended.remote)
+        return ConnectionClosed(
+            ended.code,
+            ended.reason,
+            application=ended.application,
+            remote=ended.remote,
+            stateless_reset=ended.stateless_reset,
+        )
 
     def close(self, code: int, reason: str, application: bool, now: int, frame_type: int = 0) -> None:
         """End the connection from this side; does nothing if it has ended."""
@@ -147,6 +153,16 @@ class Closing:
         )
         self.move(Trigger.EXPIRE, now)
 
+    def on_stateless_reset(self, now: int) -> None:
+        """The peer has lost the connection's state: drain, and send nothing more (rfc9000:10.3.1:5)."""
+        if self.silent:
+            return
+        if self.ended is None:
+            reason = "stateless reset: the peer does not know the connection any more"
+            ended = ConnectionEnded(0, reason, application=False, remote=True, stateless_reset=True)
+            self._end(ended, "stateless_reset", now)
+        self._drain(now)
+
     def on_expired(self, now: int) -> None:
         """The closing or draining period is over."""
         self.expires_at = NEVER
@@ -173,5 +189,5 @@ class Closing:
         self._emit(ended)
         if self.trace is not None:
             owner = "remote" if ended.remote else "local"
-            code = None if ended.idle else ended.code
+            code = None if ended.idle or ended.stateless_reset else ended.code
             self.trace.connection_closed(now, owner, code, ended.application, ended.reason, trigger)

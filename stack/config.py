@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from stack.congestion import check_registered
 from stack.errors import ConfigError
 from stack.tls.engine import EngineFactory
-from stack.wire.versions import VERSION_1, VERSIONS
+from stack.wire.versions import VERSION_1, VERSION_2, VERSIONS
 
 MILLISECOND = 1_000_000  # ns
 
@@ -21,7 +21,20 @@ class Config:
 
     tls: EngineFactory
     accept: bool = False  # whether Initial packets of new clients make connections (a server)
-    versions: tuple[int, ...] = (VERSION_1,)  # in order of preference
+    # What is spoken, in order of preference. A server accepts all of them; a client starts with `original_version`, or
+    # the first, and takes another when the server does not speak that one.
+    versions: tuple[int, ...] = (VERSION_1, VERSION_2)
+    original_version: int | None = None
+    # Client: offer `versions` to which the first packets can be converted. Server: move a client to the first of our
+    # `versions` that it offers (RFC 9368 section 2.3).
+    compatible_upgrade: bool = True
+
+    # Server: when a client must prove its address with a Retry first ("never", "always", or "load": while many
+    # handshakes are under way, RFC 9000 section 8.1.2), and whether it gets a token for its next connection
+    # (section 8.1.3).
+    retry: str = "load"
+    new_token: bool = False
+    stateless_reset: bool = True  # whether packets of unknown connections are answered (RFC 9000 section 10.3)
 
     # Announced to the peer
     max_idle_timeout_ms: int = 30_000  # 0 disables
@@ -35,6 +48,7 @@ class Config:
     ack_delay_exponent: int = 3
     max_ack_delay_ms: int = 25
     active_connection_id_limit: int = 7
+    grease_quic_bit: bool = True  # take packets with any fixed bit, and send such to a peer that does too (RFC 9287)
 
     # Behaviour
     connection_id_length: int = 8  # of the IDs we issue, 0 to 20 bytes
@@ -67,8 +81,12 @@ class Config:
                 raise ConfigError(f"{name} = {value!r}: must be from {low} to {high}")
         if not 1 <= self.initial_rtt_ms <= 60_000:
             raise ConfigError(f"initial_rtt_ms = {self.initial_rtt_ms!r}: must be from 1 to 60000")
+        if self.retry not in ("never", "always", "load"):
+            raise ConfigError(f'retry = {self.retry!r}: must be "never", "always" or "load"')
         check_registered(self.congestion)
         unknown = [f"0x{version:x}" for version in self.versions if version not in VERSIONS]
         if unknown or not self.versions:
             known = ", ".join(f"0x{number:x}" for number in VERSIONS)
             raise ConfigError(f"versions = {unknown or '()'}: must be one or more of {known}")
+        if self.original_version is not None and self.original_version not in self.versions:
+            raise ConfigError(f"original_version = 0x{self.original_version:x}: must be one of versions")

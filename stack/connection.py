@@ -11,6 +11,7 @@ from stack.events import ConnectionEvent
 from stack.handshake import Handshake
 from stack.idle import IdleTimer
 from stack.lifecycle import State
+from stack.negotiation import VersionNegotiation
 from stack.observer import Address, Observer
 from stack.path.connection_ids import LocalConnectionIds, RemoteConnectionIds
 from stack.path.path import Path
@@ -23,6 +24,7 @@ from stack.recovery.space import PacketNumberSpace
 from stack.sender import Sender
 from stack.stats import ConnectionStats
 from stack.streams.crypto import CryptoStream
+from stack.streams.send import DEFAULT_URGENCY
 from stack.streams.table import StreamTable
 from stack.streams.trace import StreamTrace
 from stack.tls.engine import APPLICATION, HANDSHAKE, INITIAL
@@ -49,12 +51,14 @@ class Connection:
         "is_client",
         "keys_arrived",
         "local_ids",
+        "negotiation",
         "original_destination_cid",
         "path",
         "receiver",
         "recovery",
         "remote_ids",
         "reset_key",
+        "retry_source_cid",
         "rng",
         "sender",
         "space_of",
@@ -89,6 +93,7 @@ class Connection:
         self.is_client = is_client
         self.version = VERSIONS[version]
         self.original_destination_cid = original_destination_cid
+        self.retry_source_cid: bytes | None = None  # None: there was no Retry
         self.reset_key = reset_key
         self.alpn: str | None = None
         self.stats = ConnectionStats()
@@ -130,6 +135,7 @@ class Connection:
         self.local_ids = LocalConnectionIds(local_cid, rng, reset_key, self.control, self._register, self._unregister)
         self.remote_ids = RemoteConnectionIds(remote_cid, config.active_connection_id_limit, self.control)
         self.validation = PathValidation(self.control)
+        self.negotiation = VersionNegotiation(self, reacted=False)
         self.handshake = Handshake(self)
         self.receiver = Receiver(self, self.path)
         self.sender = Sender(self, self.path)
@@ -146,6 +152,12 @@ class Connection:
     def closed(self) -> bool:
         """Whether the connection has ended for the application."""
         return self.closing.over
+
+    @property
+    def initial_destination_cid(self) -> bytes:
+        """The ID that the client's Initial packets go to and that their keys follow from (rfc9000:17.2.5.1:3)."""
+        retry = self.retry_source_cid
+        return self.original_destination_cid if retry is None else retry
 
     def current_path(self) -> Path:
         """The path that new packets take."""
@@ -192,6 +204,14 @@ class Connection:
         self.endpoint.wake(self)
         self.streams.reset(stream_id, code)
 
+    def set_priority(self, stream_id: int, urgency: int = DEFAULT_URGENCY, incremental: bool = True) -> None:
+        """Say which streams send first: `urgency` 0 (most) to 7, of equal ones the `incremental` take turns.
+
+        A stream that is not incremental goes on until it has nothing to send. Raises StreamError, ConnectionClosed.
+        """
+        self._check_open()
+        self.streams.set_priority(stream_id, urgency, incremental)
+
     def stop_sending(self, stream_id: int, code: int) -> None:
         """Ask the peer to stop sending on a stream, and forget what arrives (STOP_SENDING)."""
         self._check_open()
@@ -213,6 +233,22 @@ class Connection:
         """Begin the handshake."""
         self.handshake.start(server_name, now)
 
+    def restart(self, version: int, now: int) -> None:
+        """Begin a client's connection anew in another version, as Version Negotiation asked for (RFC 9368 section 2.1).
+
+        To the network and the server this is another connection; the application keeps the one that it has.
+        """
+        self.version = VERSIONS[version]
+        self.negotiation = VersionNegotiation(self, reacted=True)
+        self.original_destination_cid = self.rng.randbytes(len(self.original_destination_cid))
+        self.remote_ids.set_handshake_id(self.original_destination_cid)
+        old = self.spaces[0]
+        new = PacketNumberSpace(0, INITIAL, wire.INITIAL, Acknowledgments(0, 3), CryptoStream())
+        self.spaces[0] = new
+        self.space_of = (new, *self.space_of[1:])
+        self.recovery.replace(old, new, now)
+        self.handshake.restart(now)
+
     def receive(self, data: bytes, ecn: int, now: int) -> None:
         """Process a datagram. Whatever the peer did wrong becomes a CONNECTION_CLOSE here, and only here."""
         self.stats.datagrams_received += 1
@@ -229,6 +265,8 @@ class Connection:
                 self.receiver.retry_undecryptable(now)
         except TransportError as error:
             self.closing.fail(error, now)
+        if not self.receiver.first_opened and self.remote_ids.matches_reset(data):
+            self.closing.on_stateless_reset(now)  # rfc9000:10.3.1:2, rfc9000:10.3:9
         if not self.path.validated:
             self.recovery.arm(now)  # new credit may let a blocked server's timer run again
 

@@ -3,6 +3,7 @@
 from heapq import heappop, heappush
 from typing import Final, NamedTuple
 
+from stack.address_validation import AddressValidation
 from stack.config import Config
 from stack.connection import Connection
 from stack.crypto.packet_protection import TLS_AES_128_GCM_SHA256, initial_secrets, make_keys, unprotect_header
@@ -12,6 +13,7 @@ from stack.limits import MAX_HALF_OPEN_CONNECTIONS
 from stack.observer import Address, Observer
 from stack.randomness import Randomness
 from stack.recovery.acknowledgments import NEVER
+from stack.stateless_reset import StatelessResets
 from stack.wire import header as wire
 from stack.wire.versions import VERSIONS
 
@@ -34,6 +36,7 @@ class Endpoint:
     """A set of connections that share a configuration; client, server (`config.accept`) or both."""
 
     __slots__ = (
+        "_address_validation",
         "_alarm_count",
         "_alarm_of",
         "_alarms",
@@ -47,6 +50,7 @@ class Endpoint:
         "_outbox",
         "_ready",
         "_reset_key",
+        "_resets",
         "_rng",
         "connections",
     )
@@ -57,6 +61,8 @@ class Endpoint:
         self._observer = observer
         self._cid_length = config.connection_id_length
         self._reset_key = rng.randbytes(32)
+        self._address_validation = AddressValidation(config, self._reset_key, rng)
+        self._resets = StatelessResets(self._reset_key, rng)
         self._by_cid: dict[bytes, Connection] = {}
         self._by_addresses: dict[tuple[Address, Address], Connection] = {}  # for zero-length connection IDs
         self._events: list[tuple[Connection, Event]] = []
@@ -71,10 +77,17 @@ class Endpoint:
 
     # The four verbs, and connect
 
-    def connect(self, local: Address, remote: Address, now: int, server_name: str | None = None) -> Connection:
-        """Start a connection to `remote` and return it; HandshakeCompleted tells when it can be used."""
+    def connect(
+        self, local: Address, remote: Address, now: int, server_name: str | None = None, token: bytes = b""
+    ) -> Connection:
+        """Start a connection to `remote` and return it; HandshakeCompleted tells when it can be used.
+
+        `token` is one that a NewToken event of an earlier connection to this server gave, to be used once.
+        """
         original = self._rng.randbytes(CLIENT_FIRST_CID_LENGTH)
-        connection = self._make(local, remote, self._config.versions[0], original, original, True, now)
+        version = self._config.original_version or self._config.versions[0]
+        connection = self._make(local, remote, version, original, original, True, now)
+        connection.handshake.token = token  # rfc9000:8.1.3:2
         connection.start(server_name, now)
         return connection
 
@@ -85,7 +98,7 @@ class Endpoint:
             return
         connection = self._by_cid.get(connection_id) if connection_id else self._by_addresses.get((destination, source))
         if connection is None:
-            connection = self._accept(data, source, destination, now)
+            connection = self._on_unknown(data, connection_id, source, destination, now)
             if connection is None:
                 return
         elif source != connection.path.remote:
@@ -158,6 +171,10 @@ class Endpoint:
         """Route them there no more."""
         self._by_cid.pop(connection_id, None)
 
+    def new_token(self, connection: Connection, now: int) -> bytes:
+        """Return a token that the client of `connection` may use for another one."""
+        return self._address_validation.new_token(connection.path.remote, connection.version.number, now)
+
     # Inside
 
     def _make(
@@ -187,6 +204,7 @@ class Endpoint:
             now=now,
         )
         self.connections[id(connection)] = connection
+        self._resets.watch(connection)
         if local_cid:
             self.register(local_cid, connection)
         else:
@@ -194,12 +212,29 @@ class Endpoint:
         self.wake(connection)
         return connection
 
+    def _on_unknown(
+        self, data: bytes, connection_id: bytes, source: Address, destination: Address, now: int
+    ) -> Connection | None:
+        """A datagram for no connection: it may end one, start one, which is returned, or call for a stateless reset."""
+        reset = self._resets.reset_by(data, destination, source)
+        if reset is not None:
+            reset.closing.on_stateless_reset(now)
+            self.wake(reset)
+            return None
+        if data[0] & _LONG_FORM:
+            return self._accept(data, source, destination, now)
+        if self._config.stateless_reset:
+            packet = self._resets.answer(data, connection_id, now)
+            if packet is not None:
+                self._outbox.append(Transmit(packet, destination, source, 0))
+        return None
+
     def _accept(self, data: bytes, source: Address, destination: Address, now: int) -> Connection | None:
-        """A datagram for no connection: make one if it starts one, or tell which versions we speak."""
-        if not self._config.accept or not data[0] & _LONG_FORM or len(data) < wire.SMALLEST_INITIAL_DATAGRAM:
+        """A datagram for no connection: make one if it starts one, or answer with Version Negotiation or Retry."""
+        if not self._config.accept or len(data) < wire.SMALLEST_INITIAL_DATAGRAM:
             return None
         try:
-            header = wire.parse_long_header(data, 0)
+            header = wire.parse_long_header(data, 0, self._config.grease_quic_bit)
         except wire.HeaderError:
             return None
         if header.packet_type == wire.VERSION_NEGOTIATION:
@@ -211,13 +246,21 @@ class Endpoint:
             header.packet_type != wire.INITIAL
             or len(header.destination_cid) < CLIENT_FIRST_CID_LENGTH
             or len(self._half_open) >= MAX_HALF_OPEN_CONNECTIONS
-            or not _is_authentic(data, header)
         ):
             return None
-        original = header.destination_cid
+        admitted = self._address_validation.judge(header, source, len(self._half_open), now)
+        if isinstance(admitted, bytes):
+            self._outbox.append(Transmit(admitted, destination, source, 0))  # rfc9000:17.2.5.1:5
+            return None
+        if not _is_authentic(data, header):
+            return None
+        self._address_validation.redeem(admitted)
+        original = admitted.original_destination_cid
         connection = self._make(destination, source, header.version, header.source_cid, original, False, now)
+        connection.retry_source_cid = admitted.retry_source_cid
+        connection.path.validated = admitted.token is not None
         connection.start(None, now)
-        self.register(original, connection)
+        self.register(header.destination_cid, connection)
         self._half_open[id(connection)] = connection
         self.emit(connection, ConnectionAccepted(connection))
         return connection
@@ -240,7 +283,9 @@ class Endpoint:
     def _forget(self, connection: Connection) -> None:
         key = id(connection)
         connection.release()
-        self.unregister(connection.original_destination_cid)
+        if not connection.is_client:
+            self.unregister(connection.initial_destination_cid)
+        self._resets.forget(connection)
         self._by_addresses.pop((connection.path.local, connection.path.remote), None)
         self._half_open.pop(key, None)
         self._alarm_of.pop(key, None)

@@ -82,20 +82,31 @@ class TransportError(QuicError):
 class ConnectionClosed(QuicError):
     """The connection has ended; `code`, `reason`, whether the error is the `application`'s and who closed it.
 
-    `idle` marks an idle timeout, which has neither code nor author.
+    `idle` marks an idle timeout, which has neither code nor author, and `stateless_reset` a peer that has lost the
+    connection's state, which has no code.
     """
 
     def __init__(
-        self, code: int, reason: str, *, application: bool = False, remote: bool = False, idle: bool = False
+        self,
+        code: int,
+        reason: str,
+        *,
+        application: bool = False,
+        remote: bool = False,
+        idle: bool = False,
+        stateless_reset: bool = False,
     ) -> None:
         kind = "application error" if application else "transport error"
         name = f"{code}" if application else error_name(code)
         side = "peer" if remote else "local end"
         message = f"connection closed by the {side} with {kind} {name}: {reason or 'no reason given'}"
-        super().__init__(
-            "connection given up: idle timeout, nothing came from the peer for too long" if idle else message
-        )
+        if idle:
+            message = "connection given up: idle timeout, nothing came from the peer for too long"
+        elif stateless_reset:
+            message = f"connection given up: {reason}"
+        super().__init__(message)
         self.idle = idle
+        self.stateless_reset = stateless_reset
         self.code = code
         self.reason = reason
         self.application = application

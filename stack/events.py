@@ -31,6 +31,17 @@ class HandshakeConfirmed:
 
 
 @dataclass(frozen=True, slots=True)
+class NewToken:
+    """The server gave a token for `Endpoint.connect` to it, for one connection that starts in QUIC version `version`.
+
+    It spares that connection the validation of the client's address (RFC 9000 section 8.1.3, rfc9369:5:1).
+    """
+
+    token: bytes
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class StreamOpened:
     """The peer opened a stream."""
 
@@ -67,7 +78,9 @@ class StreamsAvailable:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionEnded:
-    """The connection is closed for the application; nothing follows. `idle` marks an idle timeout (no error code).
+    """The connection is closed for the application; nothing follows.
+
+    `idle` marks an idle timeout and `stateless_reset` a peer that has lost its state: neither has an error code.
 
     `code`/`reason` are those of the CONNECTION_CLOSE; `application` tells which of its two kinds; `remote` who sent it.
     """
@@ -77,11 +90,13 @@ class ConnectionEnded:
     application: bool
     remote: bool
     idle: bool = False
+    stateless_reset: bool = False
 
 
 ConnectionEvent = (
     HandshakeCompleted
     | HandshakeConfirmed
+    | NewToken
     | StreamOpened
     | StreamReadable
     | StreamWritable

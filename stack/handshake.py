@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 from stack.crypto.packet_protection import TLS_AES_128_GCM_SHA256, initial_secrets, make_keys
+from stack.crypto.retry import retry_integrity_tag
 from stack.errors import (
     CRYPTO_ERROR,
     FRAME_ENCODING_ERROR,
@@ -11,18 +12,21 @@ from stack.errors import (
     VERSION_NEGOTIATION_ERROR,
     TransportError,
 )
-from stack.events import HandshakeCompleted, HandshakeConfirmed
+from stack.events import HandshakeCompleted, HandshakeConfirmed, NewToken
 from stack.lifecycle import State, Trigger
+from stack.limits import MAX_NEW_TOKENS, MAX_TOKEN_LENGTH
 from stack.path.connection_ids import stateless_reset_token
 from stack.sent_frame import SentFrame
 from stack.tls import engine as tls
-from stack.wire.frames import encode_handshake_done
+from stack.wire.frames import encode_handshake_done, encode_new_token
+from stack.wire.header import RETRY_TAG_LENGTH, LongHeader
 from stack.wire.parameters import (
     TransportParameters,
     decode_transport_parameters,
     encode_transport_parameters,
 )
 from stack.wire.varint import Truncated, decode_varint
+from stack.wire.versions import Version
 
 if TYPE_CHECKING:
     from stack.connection import Connection
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
 
 # Index in Connection.spaces by TLS level; 0-RTT and 1-RTT share a space
 SPACE_OF_LEVEL: Final = (0, 2, 1, 2)
+_HANDSHAKE_DONE_KEY: Final = 0
+_NEW_TOKEN_KEY: Final = 1
 _KEY_NAMES: Final = ("initial", "0rtt", "handshake", "1rtt")
 
 
@@ -41,6 +47,8 @@ class Handshake:
         "_engine",
         "_info",
         "_peer_cid",
+        "_server_name",
+        "_tokens",
         "peer_parameters",
         "token",
     )
@@ -51,28 +59,43 @@ class Handshake:
         # What the peer puts into Source Connection ID fields; a client learns it from the first packet
         self._peer_cid = None if connection.is_client else connection.remote_ids.current
         self._info: tls.HandshakeInfo | None = None
+        self._server_name: str | None = None
         self.peer_parameters: TransportParameters | None = None
         self.token = b""  # for Initial packets
+        self._tokens: list[bytes] = []  # of NEW_TOKEN frames, sent or received
 
     def start(self, server_name: str | None, now: int) -> None:
         """Install the Initial keys and start TLS."""
         connection = self._connection
-        client, server = initial_secrets(connection.version, connection.original_destination_cid)
-        read, write = (server, client) if connection.is_client else (client, server)
-        self._install(tls.INITIAL, tls.READ, TLS_AES_128_GCM_SHA256, read, now)
-        self._install(tls.INITIAL, tls.WRITE, TLS_AES_128_GCM_SHA256, write, now)
-        parameters = self._local_parameters()
+        self._server_name = server_name
+        self.install_initial_keys(now)
         if connection.trace is not None:
             connection.trace.version_selected(now, connection.version.number)
-            connection.trace.parameters_set(now, "local", parameters.as_dict())
-        encoded = encode_transport_parameters(parameters)
         factory = connection.config.tls
         if connection.is_client:
-            self._engine = factory.client(server_name, encoded, connection.rng)
+            self._engine = factory.client(server_name, self._encode_local_parameters(now), connection.rng)
         else:
-            self._engine = factory.server(encoded, connection.rng)
+            self._engine = factory.server(lambda peer: self._answer_parameters(peer, now), connection.rng)
         self._engine.start(now)
         self._take_events(now)
+
+    def restart(self, now: int) -> None:
+        """Start TLS anew, for another attempt in the version that the connection has now (rfc9368:6:2)."""
+        self.close()
+        self.token = b""  # rfc9369:5:1
+        self.start(self._server_name, now)
+
+    def install_initial_keys(self, now: int) -> None:
+        """Install the Initial keys of the connection's version."""
+        read, write = self.initial_secrets(self._connection.version)
+        self._install(tls.INITIAL, tls.READ, TLS_AES_128_GCM_SHA256, read, now)
+        self._install(tls.INITIAL, tls.WRITE, TLS_AES_128_GCM_SHA256, write, now)
+
+    def initial_secrets(self, version: Version) -> tuple[bytes, bytes]:
+        """The Initial secrets to read and to write with in a version (RFC 9001 section 5.2)."""
+        connection = self._connection
+        client, server = initial_secrets(version, connection.initial_destination_cid)
+        return (server, client) if connection.is_client else (client, server)
 
     def close(self) -> None:
         """The connection is over: TLS is not needed any more."""
@@ -84,6 +107,7 @@ class Handshake:
 
     def on_crypto_frame(self, payload: bytes, position: int, frame_type: int, packet: "ReceivedPacket") -> int:
         """CRYPTO: in-order bytes go to TLS (RFC 9000 section 19.6)."""
+        self._connection.negotiation.settle()
         offset, position = decode_varint(payload, position)
         length, position = decode_varint(payload, position)
         end = position + length
@@ -108,7 +132,7 @@ class Handshake:
         return position
 
     def on_new_token_frame(self, payload: bytes, position: int, frame_type: int, packet: "ReceivedPacket") -> int:
-        """NEW_TOKEN: checked (RFC 9000 section 19.7); tokens are for connections to come."""
+        """NEW_TOKEN: for the application and connections to come, each token once (RFC 9000 section 19.7)."""
         if not self._connection.is_client:
             # rfc9000:19.7:4
             raise TransportError(PROTOCOL_VIOLATION, "NEW_TOKEN from a client", frame_type)
@@ -116,9 +140,14 @@ class Handshake:
         if length == 0:
             # rfc9000:19.7:2
             raise TransportError(FRAME_ENCODING_ERROR, "NEW_TOKEN without a token", frame_type)
-        if position + length > len(payload):
+        end = position + length
+        if end > len(payload):
             raise Truncated("NEW_TOKEN ends inside its token")
-        return position + length
+        token = payload[position:end]
+        if length <= MAX_TOKEN_LENGTH and len(self._tokens) < MAX_NEW_TOKENS and token not in self._tokens:
+            self._tokens.append(token)
+            self._connection.emit(NewToken(token, self._connection.version.number))
+        return end
 
     # Packets
 
@@ -142,20 +171,56 @@ class Handshake:
             self._discard(tls.INITIAL, now)
 
     def on_version_negotiation(self, versions: list[int], destination_cid: bytes, source_cid: bytes, now: int) -> None:
-        """Give up if the server speaks none of our versions (rfc9000:6.2:1 to rfc9000:6.2:3)."""
+        """Start again in the first of our versions that the server speaks, or give up (rfc9000:6.2:1 to rfc9000:6.2:3).
+
+        That happens at most once: an attempt that follows such a packet ignores the next (rfc9368:4:2).
+        """
         connection = self._connection
         if (
-            not connection.is_client
+            not connection.is_client  # rfc9368:2.1:6
             or self._peer_cid is not None
-            or connection.version.number in versions
+            or connection.closing.over
+            or connection.retry_source_cid is not None
+            or connection.negotiation.reacted
+            or connection.version.number in versions  # rfc9368:4:1
             or destination_cid != connection.local_ids.first
             or source_cid != connection.original_destination_cid
         ):
             return
+        mutual = connection.negotiation.select(versions)
+        if mutual is not None:
+            connection.restart(mutual, now)  # rfc9368:2.1:5
+            return
+        # rfc9368:2.1:4
         offered = ", ".join(f"0x{version:08x}" for version in versions)
         connection.closing.close(VERSION_NEGOTIATION_ERROR, f"the server speaks only {offered}", False, now)
         connection.closing.pending = False
         connection.closing.expires_at = now
+
+    def on_retry(self, header: LongHeader, packet: bytes, now: int) -> bool:
+        """Retry: send the first packets again, with its token and to its connection ID; false if it must be dropped."""
+        connection = self._connection
+        tag = retry_integrity_tag(connection.version, connection.original_destination_cid, packet[:-RETRY_TAG_LENGTH])
+        if (
+            not connection.is_client
+            or connection.closing.over
+            or self._peer_cid is not None  # rfc9000:17.2.5.2:2
+            or connection.retry_source_cid is not None  # rfc9000:17.2.5.2:1
+            or header.source_cid == connection.original_destination_cid  # rfc9000:17.2.5.1:2
+            or header.version != connection.version.number
+            or len(header.token) > MAX_TOKEN_LENGTH
+            or packet[-RETRY_TAG_LENGTH:] != tag  # rfc9000:17.2.5.2:3
+        ):
+            return False
+        connection.retry_source_cid = header.source_cid
+        connection.remote_ids.set_handshake_id(header.source_cid)  # rfc9000:17.2.5.1:3
+        self.token = header.token  # rfc9000:8.1.2:1
+        connection.negotiation.on_retry()
+        self.install_initial_keys(now)
+        # rfc9000:17.2.5.3:1 the same ClientHello, and rfc9000:17.2.5.3:4 the next packet numbers
+        connection.recovery.on_retry(connection.spaces[0], now)
+        connection.idle.on_received(now)
+        return True
 
     # TLS
 
@@ -185,7 +250,8 @@ class Handshake:
             self._complete(event.peer_certificates, now)
         elif isinstance(event, tls.Alert):
             # rfc9001:4.8:1
-            raise TransportError(CRYPTO_ERROR | event.description, event.reason)
+            code = PROTOCOL_VIOLATION if event.protocol_violation else CRYPTO_ERROR | event.description
+            raise TransportError(code, event.reason)
         elif isinstance(event, tls.KeyLog) and trace is not None:
             trace.secret(now, event.label, event.client_random, event.secret)
 
@@ -236,7 +302,10 @@ class Handshake:
             )
         )
         if not connection.is_client:
-            connection.control.owe(self, 0)  # HANDSHAKE_DONE
+            connection.control.owe(self, _HANDSHAKE_DONE_KEY)
+            if connection.config.new_token:
+                self._tokens.append(connection.endpoint.new_token(connection, now))
+                connection.control.owe(self, _NEW_TOKEN_KEY)
             self._confirm(now)
 
     def _confirm(self, now: int) -> None:
@@ -264,14 +333,32 @@ class Handshake:
             initial_max_streams_uni=config.initial_max_streams_uni,
             ack_delay_exponent=config.ack_delay_exponent,
             max_ack_delay=config.max_ack_delay_ms,
+            grease_quic_bit=config.grease_quic_bit,
+            version_information=connection.negotiation.information(),
             disable_active_migration=True,  # a connection stays with the addresses it was made for
             active_connection_id_limit=config.active_connection_id_limit,
             initial_source_connection_id=connection.local_ids.first,
         )
         if not connection.is_client:
             parameters.original_destination_connection_id = connection.original_destination_cid
-            parameters.stateless_reset_token = stateless_reset_token(connection.reset_key, connection.local_ids.first)
+            parameters.retry_source_connection_id = connection.retry_source_cid
+            if config.stateless_reset and connection.local_ids.length:  # else it would serve many: rfc9000:10.3.2:5
+                parameters.stateless_reset_token = stateless_reset_token(
+                    connection.reset_key, connection.local_ids.first
+                )
         return parameters
+
+    def _encode_local_parameters(self, now: int) -> bytes:
+        parameters = self._local_parameters()
+        if self._connection.trace is not None:
+            self._connection.trace.parameters_set(now, "local", parameters.as_dict())
+        return encode_transport_parameters(parameters)
+
+    def _answer_parameters(self, peer: bytes, now: int) -> bytes:
+        """A server's parameters, which tell the version that it chooses from those that the client offers."""
+        parameters = decode_transport_parameters(peer, from_client=True)
+        self._connection.negotiation.choose(parameters.version_information)
+        return self._encode_local_parameters(now)
 
     def _on_peer_parameters(self, data: bytes, now: int) -> None:
         """Check and apply what the peer announced (RFC 9000 sections 7.3, 7.4, 18.2)."""
@@ -283,9 +370,17 @@ class Handshake:
         if connection.is_client:
             if parameters.original_destination_connection_id != connection.original_destination_cid:
                 raise TransportError(TRANSPORT_PARAMETER_ERROR, "original_destination_connection_id is not ours")
-            if parameters.retry_source_connection_id is not None:
-                raise TransportError(TRANSPORT_PARAMETER_ERROR, "retry_source_connection_id without a Retry")
+            if parameters.retry_source_connection_id != connection.retry_source_cid:
+                raise TransportError(TRANSPORT_PARAMETER_ERROR, "retry_source_connection_id is not that of the Retry")
+            if parameters.stateless_reset_token is not None:
+                connection.remote_ids.set_handshake_reset_token(parameters.stateless_reset_token)
+        if connection.is_client:
+            connection.negotiation.check(parameters.version_information)
+        else:
+            connection.negotiation.switch(now)
         self.peer_parameters = parameters
+        # rfc9287:3.1:3, rfc9287:3.1:4, rfc9287:3.1:6 not before the peer has announced it on this connection
+        connection.sender.grease = connection.config.grease_quic_bit and parameters.grease_quic_bit
         if connection.trace is not None:
             connection.trace.parameters_set(now, "remote", parameters.as_dict())
         connection.streams.set_peer_parameters(parameters)
@@ -295,15 +390,16 @@ class Handshake:
         if parameters.max_udp_payload_size < connection.path.datagram_size:
             connection.path.set_datagram_size(parameters.max_udp_payload_size)
 
-    # HANDSHAKE_DONE, the one control frame of the handshake
+    # HANDSHAKE_DONE and NEW_TOKEN, the control frames of the handshake
 
     def write_frame(self, key: int) -> bytes:
-        """HANDSHAKE_DONE."""
-        return encode_handshake_done()
+        """HANDSHAKE_DONE or NEW_TOKEN."""
+        # rfc9000:8.1.3:7 the same token when it was lost
+        return encode_handshake_done() if key == _HANDSHAKE_DONE_KEY else encode_new_token(self._tokens[0])
 
     def on_acked(self, sent: SentFrame, now: int) -> None:
         """The client knows."""
 
     def on_lost(self, sent: SentFrame, now: int) -> None:
-        """HANDSHAKE_DONE must arrive (RFC 9000 section 13.3)."""
+        """Both must arrive (RFC 9000 section 13.3)."""
         self._connection.control.owe(self, sent[1])

@@ -33,6 +33,31 @@ MAX_ISSUED_CONNECTION_IDS: Final = 4
 # Connections of one endpoint whose handshake is not complete: memory a spoofing attacker can take.
 MAX_HALF_OPEN_CONNECTIONS: Final = 10_000
 
+# Half-open connections from which on a client without a token is answered with Retry, unless Config says otherwise: one
+# that spoofs its address then gets no memory any more (RFC 9000 section 8.1.2).
+HALF_OPEN_BEFORE_RETRY: Final = 256
+
+# How long a Retry's token is valid, in ns: it returns within a round trip, but perhaps only the fifth time that it is
+# sent (RFC 9000 section 8.1.4).
+RETRY_TOKEN_LIFETIME_NS: Final = 30 * 1_000_000_000
+
+# How long a token of a NEW_TOKEN frame is valid, in ns: a day.
+NEW_TOKEN_LIFETIME_NS: Final = 86_400 * 1_000_000_000
+
+# Tokens remembered because they were used and have not expired; while there are so many, no further one is accepted.
+MAX_SPENT_TOKENS: Final = 65_536
+
+# Bytes of a token that a client takes, from Retry or NEW_TOKEN: every Initial packet repeats it, and of 1,200 bytes
+# some must be left for the handshake.
+MAX_TOKEN_LENGTH: Final = 1_000
+
+# NEW_TOKEN tokens that a connection hands to its application; a server that sends more is ignored.
+MAX_NEW_TOKENS: Final = 8
+
+# Stateless resets that an endpoint sends per second: enough for peers that are really lost, too few for a flood or for
+# two endpoints that reset each other (RFC 9000 section 10.3.3).
+MAX_STATELESS_RESETS_PER_SECOND: Final = 100
+
 # ACK-only packets in a row before a PING asks for an ACK of them, so that neither side's history grows without bound
 # (RFC 9000 section 13.2.4).
 MAX_NON_ELICITING_PACKETS: Final = 64

@@ -36,13 +36,16 @@ class _Undecryptable(NamedTuple):
 class Receiver:
     """The receiving half of a connection."""
 
-    __slots__ = ("_connection", "_handlers", "_packet", "_undecryptable", "path")
+    __slots__ = ("_connection", "_fixed_bit", "_handlers", "_packet", "_undecryptable", "first_opened", "path")
 
     def __init__(self, connection: "Connection", path: "Path") -> None:
         self._connection = connection
+        # The bit that must be 1 in every packet: none once we announced that we don't look at it (rfc9287:3:2)
+        self._fixed_bit = 0 if connection.config.grease_quic_bit else _FIXED_BIT
         self._handlers: list[Handler | None] = []
         self._undecryptable: list[_Undecryptable] = []
         self._packet = ReceivedPacket(connection.spaces[0], path, b"", 0)  # one object serves every packet
+        self.first_opened = False  # whether the first packet of the last datagram was authentic
         self.path = path
 
     def bind(self, handlers: list[Handler | None]) -> None:
@@ -51,6 +54,7 @@ class Receiver:
 
     def receive(self, data: bytes, now: int) -> None:
         """Process a datagram's packets in order (rfc9000:12.2:6). Raises TransportError for what must close us."""
+        self.first_opened = False
         start, end = 0, len(data)
         first_destination: bytes | None = None
         while start < end:
@@ -63,7 +67,7 @@ class Receiver:
                 packet_type, source, packet_end = wire.ONE_RTT, b"", end
                 offset = start + 1 + self._connection.local_ids.length
                 destination = data[start + 1 : offset]
-                if not data[start] & _FIXED_BIT or offset >= end:
+                if data[start] & self._fixed_bit != self._fixed_bit or offset >= end:
                     self._drop(packet_type, end - start, "invalid", now)  # rfc9000:17.3.1:1
                     return
             # rfc9000:12.2:5 all packets of a datagram belong to the same connection
@@ -92,7 +96,7 @@ class Receiver:
         connection = self._connection
         size = len(data) - start
         try:
-            header = wire.parse_long_header(data, start)
+            header = wire.parse_long_header(data, start, not self._fixed_bit)
         except wire.HeaderError:
             self._drop(wire.UNKNOWN_VERSION, size, "invalid", now)
             return None
@@ -101,8 +105,14 @@ class Receiver:
             versions = [int.from_bytes(data[at : at + 4]) for at in range(header.packet_number_offset, len(data), 4)]
             connection.handshake.on_version_negotiation(versions, header.destination_cid, header.source_cid, now)
             return None
-        if header.version != connection.version.number or packet_type == wire.RETRY:
-            self._drop(packet_type, size, "unexpected_version", now)
+        if header.version != connection.version.number and not connection.negotiation.reads(
+            packet_type, header.version
+        ):
+            self._drop(packet_type, size, "unexpected_version", now)  # rfc9369:4.1:9
+            return None
+        if packet_type == wire.RETRY:
+            if not connection.handshake.on_retry(header, data[start:], now):
+                self._drop(packet_type, size, "invalid", now)
             return None
         if packet_type == wire.INITIAL and len(data) < wire.SMALLEST_INITIAL_DATAGRAM and not connection.is_client:
             self._drop(packet_type, size, "invalid", now)  # rfc9000:14.1:4
@@ -130,6 +140,11 @@ class Receiver:
             self._drop(packet_type, end - start, "key_unavailable", now)
             return
         keys = space.read_keys
+        version = 0  # of a short header
+        if packet_type != wire.ONE_RTT:
+            version = int.from_bytes(data[start + 1 : start + 5])
+            if packet_type == wire.INITIAL and version != connection.version.number:
+                keys = connection.negotiation.initial_keys(version)
         if keys is None:
             self._keep_undecryptable(
                 _Undecryptable(packet_type, data, start, packet_number_offset, end, destination_cid, source_cid), now
@@ -145,18 +160,24 @@ class Receiver:
         if payload is None:
             self._drop(packet_type, end - start, "decryption_failure", now)
             return
+        if start == 0:
+            self.first_opened = True
         # rfc9000:12.3:5 only after authentication
         if number <= acks.largest_received and acks.is_duplicate(number):
             self._drop(packet_type, end - start, "duplicate", now)
             return
         if connection.trace is not None:
-            self._trace_received(packet_type, first, number, end - start, destination_cid, source_cid, payload, now)
+            self._trace_received(
+                packet_type, first, number, version, end - start, destination_cid, source_cid, payload, now
+            )
         if first & (_LONG_RESERVED if first & _LONG_FORM else _SHORT_RESERVED):
             # rfc9000:17.2:9, rfc9000:17.3.1:3
             raise TransportError(PROTOCOL_VIOLATION, "reserved header bits are not zero")
         if first & _LONG_FORM and not connection.handshake.on_long_packet(space.level, source_cid, now):
             self._drop(packet_type, end - start, "unknown_connection_id", now)
             return
+        if packet_type == wire.INITIAL:
+            connection.negotiation.on_initial(version, now)
         connection.stats.packets_received += 1
         packet = self._packet
         packet.space, packet.destination_cid, packet.now = space, destination_cid, now
@@ -228,6 +249,7 @@ class Receiver:
         packet_type: int,
         first: int,
         number: int,
+        version: int,
         size: int,
         destination_cid: bytes,
         source_cid: bytes,
@@ -243,7 +265,7 @@ class Receiver:
             PacketInfo(
                 packet_type=wire.PACKET_TYPE_NAMES[packet_type],
                 packet_number=number,
-                version=0 if short else self._connection.version.number,
+                version=version,
                 destination_cid=destination_cid,
                 source_cid=source_cid,
                 token=b"",

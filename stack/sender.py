@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 SAMPLE_PAYLOAD: Final = 4  # bytes of packet number and payload together, so that there is a sample
 SMALLEST_ROOM: Final = 32  # bytes of frames: less is not worth another packet in the datagram
 
+_FIXED_BIT: Final = 0x40
 _SHORT_FIRST_BYTE: Final = (b"", b"\x40", b"\x41", b"\x42", b"\x43")  # by length of the packet number
 
 _PING_FRAME: Final = bytes((PING,))
@@ -59,12 +60,13 @@ class Draft:
 class Sender:
     """The sending half of a connection. `pacing_at` is when pacing lets the next datagram go, NEVER if not waiting."""
 
-    __slots__ = ("_connection", "_quota", "pacing_at", "path")
+    __slots__ = ("_connection", "_quota", "grease", "pacing_at", "path")
 
     def __init__(self, connection: "Connection", path: "Path") -> None:
         self._connection = connection
         self.path = path
         self.pacing_at = NEVER
+        self.grease = False  # whether the peer takes packets with any fixed bit
         self._quota = 0  # bytes that may still be put in flight by this call of transmit()
 
     def transmit(self, now: int) -> list[bytes]:
@@ -237,6 +239,8 @@ class Sender:
             raise RuntimeError("a packet was drafted without keys")
         payload = b"".join(draft.parts)
         header = self._header(space, number, number_length, len(payload))
+        if self.grease and connection.rng.getrandbits(1):  # rfc9287:3.1:1
+            header = bytes((header[0] & ~_FIXED_BIT,)) + header[1:]
         packet = protect_packet(keys, header, number_length, number, payload)
         space.next_packet_number = number + 1  # rfc9000:12.3:1
         size = len(packet)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from stack.dispatch import ReceivedPacket
 
 RESET_TOKEN_LENGTH: Final = 16
+SMALLEST_RESET: Final = 21  # bytes: the shortest that looks like a packet with a short header
 
 
 def stateless_reset_token(key: bytes, connection_id: bytes) -> bytes:
@@ -206,6 +207,17 @@ class RemoteConnectionIds:
     def set_handshake_id(self, connection_id: bytes) -> None:
         """The peer chose its ID in its first packet (rfc9000:7.2:4), or a Retry did."""
         self.current = connection_id
+
+    def set_handshake_reset_token(self, token: bytes) -> None:
+        """The token that goes with the server's ID of the handshake, from its transport parameters."""
+        self.reset_tokens[0] = token
+
+    def matches_reset(self, datagram: bytes) -> bool:
+        """Whether `datagram` ends in the token of the ID in use (rfc9000:10.3.1:3); in constant time."""
+        token = self.reset_tokens.get(self._sequence)
+        if token is None or len(datagram) < SMALLEST_RESET:
+            return False
+        return hmac.compare_digest(datagram[-RESET_TOKEN_LENGTH:], token)  # rfc9000:10.3.1:4
 
     def write_frame(self, key: int) -> bytes:
         """RETIRE_CONNECTION_ID for sequence number `key`."""

@@ -318,6 +318,26 @@ class LossRecovery:
         self.pto_count = 0  # rfc9002:6.2.2:4
         self.arm(now)
 
+    def replace(self, old: PacketNumberSpace, new: PacketNumberSpace, now: int) -> None:
+        """A new connection attempt: forget the space `old`, and watch `new` in its place."""
+        self._live.insert(self._live.index(old), new)
+        self.discard(old, now)
+
+    def on_retry(self, space: PacketNumberSpace, now: int) -> None:
+        """Forget what was sent in `space`, and offer it again (RFC 9002 section 6.3). Packet numbers go on."""
+        path = self._current_path()
+        while space.sent:
+            packet = space.sent.popleft()
+            if packet.in_flight:
+                path.bytes_in_flight -= packet.size
+            for sent in packet.frames:
+                sent[0].on_lost(sent, now)
+        space.eliciting_in_flight = 0
+        space.probes = 0
+        self.pto_count = 0
+        path.set_datagram_size(path.datagram_size)  # a fresh congestion controller
+        self.arm(now)
+
     def pto_ns(self) -> int:
         """The current PTO without backoff, with the peer's max_ack_delay."""
         return self._current_path().rtt.pto_ns(self.max_ack_delay_ns)

@@ -1,4 +1,4 @@
-"""Which stream sends next: round robin, a packet's worth each, over the streams that have something to send."""
+"""Which stream sends next: the most urgent first, and in turns, a packet's worth each, among equally urgent ones."""
 
 from collections import deque
 
@@ -14,14 +14,16 @@ LARGE_FRAME = 16_384  # bytes: a length from here on takes 4 bytes
 
 
 class Scheduler:
-    """Streams that can send, in the queue `ready`. No work is proportional to the number of all streams."""
+    """Streams that can send, `ready` many, in a queue per urgency. No work grows with the number of all streams."""
 
-    __slots__ = ("_flow", "_held_back", "_stats", "ready")
+    __slots__ = ("_flow", "_held_back", "_order", "_queues", "_stats", "ready")
 
     def __init__(self, flow: ConnectionFlow, stats: ConnectionStats) -> None:
         self._flow = flow
         self._stats = stats
-        self.ready: deque[SendStream] = deque()
+        self.ready = 0  # streams in all queues
+        self._queues: dict[int, deque[SendStream]] = {}  # by urgency, those ever used
+        self._order: list[deque[SendStream]] = []  # the same, most urgent first
         # Streams, by ID, whose new data the connection's limit forbids; what gets lost still queues them
         self._held_back: dict[int, SendStream] = {}
 
@@ -29,7 +31,25 @@ class Scheduler:
         """Give `stream` a place at the end, unless it has one or nothing to send."""
         if not stream.queued and stream.pending():
             stream.queued = True
-            self.ready.append(stream)
+            self.ready += 1
+            self._queue_of(stream.urgency).append(stream)
+
+    def set_priority(self, stream: SendStream, urgency: int, incremental: bool) -> None:
+        """Let `stream` send by this priority from now on (rfc9000:2.3:1)."""
+        stream.incremental = incremental
+        if urgency == stream.urgency:
+            return
+        if stream.queued:
+            self._queue_of(stream.urgency).remove(stream)
+            self._queue_of(urgency).append(stream)
+        stream.urgency = urgency
+
+    def _queue_of(self, urgency: int) -> deque[SendStream]:
+        queue = self._queues.get(urgency)
+        if queue is None:
+            queue = self._queues[urgency] = deque()
+            self._order = [self._queues[used] for used in sorted(self._queues)]
+        return queue
 
     def on_credit(self) -> None:
         """The connection's flow control limit rose."""
@@ -41,22 +61,28 @@ class Scheduler:
 
     def write(self, room: int, parts: list[bytes | bytearray], sent_frames: list[SentFrame]) -> int:
         """Put STREAM frames into `parts` as long as they fit into `room` bytes; return the bytes used."""
-        queue = self.ready
         used = 0
-        while queue and room - used >= SMALLEST_FRAME_ROOM:
+        while self.ready and room - used >= SMALLEST_FRAME_ROOM:
+            for queue in self._order:
+                if queue:
+                    break
             stream = queue.popleft()
             size = self._write_frame(stream, room - used, parts, sent_frames)
             used += size
             if not stream.pending():
                 stream.queued = False
+                self.ready -= 1
                 if stream.blocked():
                     stream.on_blocked()
             elif size == 0:
                 stream.queued = False
+                self.ready -= 1
                 self._held_back[stream.stream_id] = stream
                 self._flow.on_blocked()
-            else:
+            elif stream.incremental:
                 queue.append(stream)
+            else:
+                queue.appendleft(stream)
         return used
 
     def _write_frame(

@@ -10,6 +10,9 @@ from stack.sent_frame import SentFrame
 if TYPE_CHECKING:
     from stack.streams.table import StreamTable
 
+DEFAULT_URGENCY: Final = 3
+LEAST_URGENT: Final = 7  # 0 is the most urgent
+
 
 class SendState(Enum):
     """RFC 9000 figure 2 (Ready and Send are one: nothing depends on the difference)."""
@@ -138,12 +141,14 @@ class SendStream:
         "fin_acked",
         "fin_pending",
         "fin_written",
+        "incremental",
         "max_data",
         "queued",
         "reset_code",
         "state",
         "stop_code",
         "stream_id",
+        "urgency",
         "wants_writable",
     )
 
@@ -157,6 +162,8 @@ class SendStream:
         self.fin_written = False  # the application ended the stream
         self.fin_pending = False  # FIN must go (again)
         self.fin_acked = False
+        self.urgency = DEFAULT_URGENCY
+        self.incremental = True  # takes turns with equally urgent streams
         self.queued = False  # stands in the scheduler's queue
         self.wants_writable = False  # a write took less than it was given
         self.reset_code: int | None = None

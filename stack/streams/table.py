@@ -27,7 +27,7 @@ from stack.stats import ConnectionStats
 from stack.streams.flow import ConnectionFlow
 from stack.streams.receive import ReceiveState, ReceiveStream
 from stack.streams.scheduler import Scheduler
-from stack.streams.send import SendStream
+from stack.streams.send import LEAST_URGENT, SendStream
 from stack.streams.trace import StreamTrace
 from stack.wire.frames import (
     encode_max_stream_data,
@@ -229,6 +229,15 @@ class StreamTable:
             raise StreamError(f"stream {stream_id} is not open for writing")
         if stream.send.reset(code):
             self._control.owe(self, stream_id << 3 | _RESET_STREAM)
+
+    def set_priority(self, stream_id: int, urgency: int, incremental: bool) -> None:
+        """Say when a stream sends, compared with the others."""
+        stream = self.streams.get(stream_id)
+        if stream is None or stream.send is None:
+            raise StreamError(f"stream {stream_id} is not open for writing")
+        if not 0 <= urgency <= LEAST_URGENT:
+            raise StreamError(f"stream {stream_id}: urgency {urgency} must be from 0 to {LEAST_URGENT}")
+        self.scheduler.set_priority(stream.send, urgency, incremental)
 
     def stop_sending(self, stream_id: int, code: int) -> None:
         """Ask the peer to stop, and forget what arrives (rfc9000:3.5:1)."""

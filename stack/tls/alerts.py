@@ -57,10 +57,12 @@ def alert_name(description: int) -> str:
 class HandshakeError(QuicError):
     """The peer broke a rule of TLS; becomes one `Alert` event and never leaves the engine.
 
-    `description` is the alert to send, `reason` a sentence for people.
+    `description` is the alert to send, `reason` a sentence for people. `protocol_violation`: TLS would let it pass, but
+    QUIC forbids it and has an error of its own for it.
     """
 
-    def __init__(self, description: int, reason: str) -> None:
+    def __init__(self, description: int, reason: str, *, protocol_violation: bool = False) -> None:
         super().__init__(f"{alert_name(description)}: {reason}")
+        self.protocol_violation = protocol_violation
         self.description = description
         self.reason = reason

@@ -81,11 +81,15 @@ class SessionTicket:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """The handshake failed: the transport closes with CRYPTO_ERROR 0x0100 | description (RFC 9001 section 4.8)."""
+    """The handshake failed: the transport closes with CRYPTO_ERROR 0x0100 | description (RFC 9001 section 4.8).
+
+    Unless `protocol_violation`: then it closes with PROTOCOL_VIOLATION, as RFC 9001 asks for what only QUIC forbids.
+    """
 
     level: int
     description: int
     reason: str
+    protocol_violation: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from stack.errors import QuicError
 from stack.randomness import Randomness
 from stack.tls.alerts import DECODE_ERROR, DECRYPT_ERROR, UNEXPECTED_MESSAGE, HandshakeError
 from stack.tls.engine import (
+    APPLICATION,
     HANDSHAKE,
     LEVEL_NAMES,
     READ,
@@ -21,7 +22,7 @@ from stack.tls.engine import (
     LocalTransportParameters,
     NewSecret,
 )
-from stack.tls.extensions import MESSAGE_NAMES
+from stack.tls.extensions import CERTIFICATE_REQUEST, MESSAGE_NAMES
 from stack.tls.messages import SIZE_LIMITS
 from stack.tls.schedule import SUITES, KeySchedule
 from stack.tls.states import TRANSITIONS, State
@@ -93,7 +94,8 @@ class Handshake:
         try:
             self._receive(level, data)
         except HandshakeError as alert:
-            self._events.append(Alert(TRANSITIONS[self._state].level, alert.description, alert.reason))
+            level = TRANSITIONS[self._state].level
+            self._events.append(Alert(level, alert.description, alert.reason, alert.protocol_violation))
             self._forget()
         except BaseException:
             self._forget()
@@ -149,7 +151,13 @@ class Handshake:
             if following is None:
                 # rfc8446:4:2 rfc8446:4.1.2:3 rfc8446:4.5:3 rfc9001:6:3
                 name = MESSAGE_NAMES.get(kind, f"a message of type {kind}")
-                raise HandshakeError(UNEXPECTED_MESSAGE, f"{name} is not expected: {self._state.value}")
+                # rfc9001:4.4:5
+                authenticates_late = kind == CERTIFICATE_REQUEST and level == APPLICATION
+                raise HandshakeError(
+                    UNEXPECTED_MESSAGE,
+                    f"{name} is not expected: {self._state.value}",
+                    protocol_violation=authenticates_late,
+                )
             if len(buffer) < HEADER_SIZE:
                 return
             end = HEADER_SIZE + int.from_bytes(buffer[1:HEADER_SIZE])
@@ -158,8 +166,10 @@ class Handshake:
             if len(buffer) < end:
                 return
             if len(buffer) > end and TRANSITIONS[following].level != level:
-                # rfc8446:5.1:6
-                raise HandshakeError(UNEXPECTED_MESSAGE, f"{MESSAGE_NAMES[kind]} must be the last of its level")
+                # rfc8446:5.1:6 rfc9001:4.1.3:3
+                raise HandshakeError(
+                    UNEXPECTED_MESSAGE, f"{MESSAGE_NAMES[kind]} must be the last of its level", protocol_violation=True
+                )
             message = bytes(buffer[:end])
             del buffer[:end]
             self._handle(kind, message)

@@ -102,7 +102,7 @@ def parse_client_hello(body: bytes) -> ClientHello:
         raise HandshakeError(ILLEGAL_PARAMETER, "legacy_compression_methods must be the null method alone")
     if session_id:
         # rfc9001:8.4:2
-        raise HandshakeError(ILLEGAL_PARAMETER, "legacy_session_id must be empty in QUIC")
+        raise HandshakeError(ILLEGAL_PARAMETER, "legacy_session_id must be empty in QUIC", protocol_violation=True)
     _check_pre_shared_key(found)
     names = found.get(extensions.SERVER_NAME)
     groups = found.get(extensions.SUPPORTED_GROUPS)

@@ -41,11 +41,13 @@ class LongHeader(NamedTuple):
     end: int  # after this packet
 
 
-def parse_long_header(data: bytes, start: int) -> LongHeader:
+def parse_long_header(data: bytes, start: int, greased: bool = False) -> LongHeader:
     """Parse the long header of the packet that begins at `start` of a datagram.
 
+    `greased` tells that the fixed bit may have any value, because we announced grease_quic_bit (RFC 9287).
+
     Raises HeaderError for anything malformed: a field or the packet beyond the datagram, a connection ID
-    above 20 bytes, a fixed bit of 0, a Retry without a token, or a Version Negotiation without whole
+    above 20 bytes, a fixed bit of 0 unless `greased`, a Retry without a token, or a Version Negotiation without whole
     versions.
     """
     position = start + _CID_LENGTH_OFFSET
@@ -62,7 +64,7 @@ def parse_long_header(data: bytes, start: int) -> LongHeader:
     if version is None:  # its connection IDs may be longer than ours: rfc9000:17.2:4
         return LongHeader(UNKNOWN_VERSION, number, destination_cid, source_cid, b"", position, len(data))
     first = data[start]
-    if not first & _FIXED_BIT:
+    if not (first & _FIXED_BIT or greased):  # rfc9287:3:2
         raise HeaderError("the fixed bit is 0")  # rfc9000:17.2:1
     if len(destination_cid) > MAX_CID_LENGTH or len(source_cid) > MAX_CID_LENGTH:
         raise HeaderError(f"a connection ID exceeds {MAX_CID_LENGTH} bytes")  # rfc9000:17.2:3 rfc9000:17.2:6

@@ -19,6 +19,7 @@ class Version(NamedTuple):
     retry_key: bytes  # RFC 9001 section 5.8
     retry_nonce: bytes
     packet_types: tuple[int, int, int, int]  # long-header type bits of Initial, 0-RTT, Handshake, Retry
+    compatible: tuple[int, ...]  # versions that can answer its first flight (RFC 9368 section 2.2)
 
 
 VERSIONS: Final[dict[int, Version]] = {
@@ -32,5 +33,23 @@ VERSIONS: Final[dict[int, Version]] = {
         retry_key=bytes.fromhex("be0c690b9f66575a1d766b54e368c84e"),
         retry_nonce=bytes.fromhex("461599d35d632bf2239825bb"),
         packet_types=(0, 1, 2, 3),
+        compatible=(VERSION_2,),  # RFC 9369 section 4
+    ),
+    VERSION_2: Version(  # RFC 9369 section 3
+        number=VERSION_2,
+        initial_salt=bytes.fromhex("0dede3def700a6db819381be6e269dcbf9bd2ed9"),
+        key_label=b"quicv2 key",
+        iv_label=b"quicv2 iv",
+        header_protection_label=b"quicv2 hp",
+        key_update_label=b"quicv2 ku",
+        retry_key=bytes.fromhex("8fb4b01b56ac48e260fbcbcead7ccc92"),
+        retry_nonce=bytes.fromhex("d86969bc2d7c6d9990efb04a"),
+        packet_types=(1, 2, 3, 0),
+        compatible=(VERSION_1,),
     ),
 }
+
+
+def reserved_version(bits: int) -> int:
+    """Return one of the versions 0x?a?a?a?a that nobody speaks (RFC 9000 section 15); 16 random `bits` choose it."""
+    return sum((bits >> 4 * place & 0xF) << 8 * place + 4 for place in range(4)) | 0x0A0A0A0A

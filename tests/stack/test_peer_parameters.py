@@ -1,58 +1,18 @@
 """What an endpoint makes of its peer's transport parameters (RFC 9000 sections 7.3, 7.4 and 18.2)."""
 
 import random
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 
-from quicsim.certificates import test_certificate
 from stack.errors import TRANSPORT_PARAMETER_ERROR
 from stack.events import ConnectionEnded
-from stack.randomness import Randomness
-from stack.tls.config import ClientTls, ServerTls
-from stack.tls.engine import Engine, LocalTransportParameters
 from stack.wire.parameters import (
     TransportParameters,
     decode_transport_parameters,
-    encode_transport_parameters,
 )
 from stack.wire.varint import encode_varint
+from tests.support.lying_tls import Change, LyingTls, setting
 from tests.support.pair import MS, SECOND, Pair
-
-Change = Callable[[bytes], bytes]
-
-
-class LyingTls:
-    """An engine factory that changes the transport parameters on their way into the handshake."""
-
-    def __init__(self, change: Change) -> None:
-        credentials = test_certificate()
-        self._client, self._server = ClientTls(trust=credentials), ServerTls(credentials=credentials)
-        self._change = change
-
-    def client(
-        self, server_name: str | None, transport_parameters: LocalTransportParameters, rng: Randomness
-    ) -> Engine:
-        assert isinstance(transport_parameters, bytes)
-        return self._client.client(server_name, self._change(transport_parameters), rng)
-
-    def server(self, transport_parameters: LocalTransportParameters, rng: Randomness) -> Engine:
-        assert isinstance(transport_parameters, bytes)
-        return self._server.server(self._change(transport_parameters), rng)
-
-
-def setting(**values: Any) -> Change:
-    """Change some fields; None leaves a parameter out."""
-
-    def change(encoded: bytes) -> bytes:
-        parameters = decode_transport_parameters(encoded, from_client=False)
-        for name, value in values.items():
-            assert hasattr(parameters, name)
-            setattr(parameters, name, value)
-        return encode_transport_parameters(parameters)
-
-    return change
 
 
 def appending(identifier: int, data: bytes) -> Change:

@@ -5,7 +5,7 @@ import pytest
 from stack.errors import VERSION_NEGOTIATION_ERROR
 from stack.events import ConnectionEnded
 from stack.wire.header import VERSION_NEGOTIATION, encode_version_negotiation, parse_long_header
-from stack.wire.versions import VERSION_1
+from stack.wire.versions import VERSION_1, VERSION_2
 from tests.support.pair import CLIENT_ADDRESS, MS, SERVER_ADDRESS, Pair
 
 UNKNOWN = 0x1A2A3A4A
@@ -35,7 +35,7 @@ def test_an_unknown_version_is_answered_with_the_known_ones(destination: bytes, 
     header = parse_long_header(transmit.payload, 0)
     assert header.packet_type == VERSION_NEGOTIATION
     assert (header.destination_cid, header.source_cid) == (source, destination)
-    assert transmit.payload[header.packet_number_offset :] == VERSION_1.to_bytes(4)
+    assert transmit.payload[header.packet_number_offset :] == VERSION_1.to_bytes(4) + VERSION_2.to_bytes(4)
     assert transmit.payload[0] & 0x40
     assert not pair.server.connections
     assert pair.server.transmit(pair.now) == []
