@@ -171,9 +171,10 @@ class Handshake:
             self._discard(tls.INITIAL, now)
 
     def on_version_negotiation(self, versions: list[int], destination_cid: bytes, source_cid: bytes, now: int) -> None:
-        """Start again in the first of our versions that the server speaks, or give up (rfc9000:6.2:1 to rfc9000:6.2:3).
+        """Start again in the first of our versions that the server speaks, or give up.
 
-        That happens at most once: an attempt that follows such a packet ignores the next (rfc9368:4:2).
+        Unless another packet was processed before, or our version is listed (rfc9000:6.2:1, rfc9000:6.2:2,
+        rfc9000:6.2:3). That happens at most once: an attempt that follows such a packet ignores the next (rfc9368:4:2).
         """
         connection = self._connection
         if (
