@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from stack.congestion import check_registered
 from stack.errors import ConfigError
 from stack.tls.engine import EngineFactory
+from stack.wire.parameters import MAX_STREAMS
+from stack.wire.varint import MAX_VARINT
 from stack.wire.versions import VERSION_1, VERSION_2, VERSIONS
 
 MILLISECOND = 1_000_000  # ns
@@ -63,17 +65,17 @@ class Config:
             "max_udp_payload_size": (1200, 65_527),
             "ack_delay_exponent": (0, 20),
             "max_ack_delay_ms": (0, (1 << 14) - 1),
-            "active_connection_id_limit": (2, (1 << 62) - 1),
-            "initial_max_streams_bidi": (0, 1 << 60),
-            "initial_max_streams_uni": (0, 1 << 60),
+            "active_connection_id_limit": (2, MAX_VARINT),
+            "initial_max_streams_bidi": (0, MAX_STREAMS),
+            "initial_max_streams_uni": (0, MAX_STREAMS),
             "connection_id_length": (0, 20),
             "datagram_size": (1200, 65_527),
             "send_buffer": (1, 1 << 40),
-            "initial_max_data": (0, (1 << 62) - 1),
-            "initial_max_stream_data_bidi_local": (0, (1 << 62) - 1),
-            "initial_max_stream_data_bidi_remote": (0, (1 << 62) - 1),
-            "initial_max_stream_data_uni": (0, (1 << 62) - 1),
-            "max_idle_timeout_ms": (0, (1 << 62) - 1),
+            "initial_max_data": (0, MAX_VARINT),
+            "initial_max_stream_data_bidi_local": (0, MAX_VARINT),
+            "initial_max_stream_data_bidi_remote": (0, MAX_VARINT),
+            "initial_max_stream_data_uni": (0, MAX_VARINT),
+            "max_idle_timeout_ms": (0, MAX_VARINT),
         }
         for name, (low, high) in bounds.items():
             value = getattr(self, name)

@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from stack.endpoint import Endpoint
 
 
+def _initial_space() -> PacketNumberSpace:
+    return PacketNumberSpace(0, INITIAL, wire.INITIAL, Acknowledgments(0, 3), CryptoStream())
+
+
 class Connection:
     """A connection, either role. Made by `Endpoint`; after any verb call `Endpoint.transmit`."""
 
@@ -116,7 +120,7 @@ class Connection:
         max_ack_delay_ns = config.max_ack_delay_ms * MILLISECOND
         exponent = config.ack_delay_exponent
         self.spaces = [
-            PacketNumberSpace(0, INITIAL, wire.INITIAL, Acknowledgments(0, 3), CryptoStream()),
+            _initial_space(),
             PacketNumberSpace(1, HANDSHAKE, wire.HANDSHAKE, Acknowledgments(0, 3), CryptoStream()),
             PacketNumberSpace(
                 2, APPLICATION, wire.ONE_RTT, Acknowledgments(max_ack_delay_ns, exponent), CryptoStream()
@@ -243,7 +247,7 @@ class Connection:
         self.original_destination_cid = self.rng.randbytes(len(self.original_destination_cid))
         self.remote_ids.set_handshake_id(self.original_destination_cid)
         old = self.spaces[0]
-        new = PacketNumberSpace(0, INITIAL, wire.INITIAL, Acknowledgments(0, 3), CryptoStream())
+        new = _initial_space()
         self.spaces[0] = new
         self.space_of = (new, *self.space_of[1:])
         self.recovery.replace(old, new, now)

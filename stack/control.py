@@ -6,21 +6,15 @@ of that moment. If the packet is lost, the owner is asked again, and owes again 
 
 from typing import Protocol
 
-from stack.sent_frame import SentFrame
+from stack.sent_frame import FrameOwner, SentFrame
 
 
-class ControlOwner(Protocol):
-    """A part of the connection that sends control frames, one kind per key."""
+class ControlOwner(FrameOwner, Protocol):
+    """A part of the connection that sends control frames, one kind per key; in flight they are (owner, key)."""
 
     def write_frame(self, key: int) -> bytes:
         """The frame for `key` as it should be now; b"" when nothing is owed any more."""
         ...
-
-    def on_acked(self, sent: SentFrame, now: int) -> None:
-        """The frame sent as (owner, key) arrived."""
-
-    def on_lost(self, sent: SentFrame, now: int) -> None:
-        """The frame sent as (owner, key) was lost: owe it again if it still matters."""
 
 
 class ControlFrames:

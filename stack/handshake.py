@@ -25,7 +25,7 @@ from stack.wire.parameters import (
     decode_transport_parameters,
     encode_transport_parameters,
 )
-from stack.wire.varint import Truncated, decode_varint
+from stack.wire.varint import MAX_VARINT, Truncated, decode_varint
 from stack.wire.versions import Version
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Handshake:
         end = position + length
         if end > len(payload):
             raise Truncated("CRYPTO ends inside its data")
-        if offset + length > (1 << 62) - 1:
+        if offset + length > MAX_VARINT:
             # rfc9000:19.6:1
             raise TransportError(FRAME_ENCODING_ERROR, "CRYPTO offset above 2^62-1", frame_type)
         data = packet.space.crypto.receive(offset, payload[position:end])

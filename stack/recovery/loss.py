@@ -306,13 +306,7 @@ class LossRecovery:
 
     def discard(self, space: PacketNumberSpace, now: int) -> None:
         """Forget a space whose keys are gone (RFC 9002 section 6.4)."""
-        for packet in space.sent:
-            if packet.in_flight:
-                packet.path.bytes_in_flight -= packet.size
-        space.sent.clear()
-        space.eliciting_in_flight = 0
-        space.loss_at = NEVER
-        space.probes = 0
+        self._take_all(space)
         space.discarded = True
         self._live.remove(space)
         self.pto_count = 0  # rfc9002:6.2.2:4
@@ -325,18 +319,26 @@ class LossRecovery:
 
     def on_retry(self, space: PacketNumberSpace, now: int) -> None:
         """Forget what was sent in `space`, and offer it again (RFC 9002 section 6.3). Packet numbers go on."""
-        path = self._current_path()
-        while space.sent:
-            packet = space.sent.popleft()
-            if packet.in_flight:
-                path.bytes_in_flight -= packet.size
+        for packet in self._take_all(space):
             for sent in packet.frames:
                 sent[0].on_lost(sent, now)
-        space.eliciting_in_flight = 0
-        space.probes = 0
         self.pto_count = 0
+        path = self._current_path()
         path.set_datagram_size(path.datagram_size)  # a fresh congestion controller
         self.arm(now)
+
+    @staticmethod
+    def _take_all(space: PacketNumberSpace) -> list[SentPacket]:
+        """Take everything that was sent in `space` out of it, and out of flight."""
+        packets = list(space.sent)
+        for packet in packets:
+            if packet.in_flight:
+                packet.path.bytes_in_flight -= packet.size
+        space.sent.clear()
+        space.eliciting_in_flight = 0
+        space.loss_at = NEVER
+        space.probes = 0
+        return packets
 
     def pto_ns(self) -> int:
         """The current PTO without backoff, with the peer's max_ack_delay."""

@@ -30,6 +30,9 @@ from stack.streams.scheduler import Scheduler
 from stack.streams.send import LEAST_URGENT, SendStream
 from stack.streams.trace import StreamTrace
 from stack.wire.frames import (
+    STREAM_FIN,
+    STREAM_LEN,
+    STREAM_OFF,
     encode_max_stream_data,
     encode_max_streams,
     encode_reset_stream,
@@ -37,21 +40,14 @@ from stack.wire.frames import (
     encode_stream_data_blocked,
     encode_streams_blocked,
 )
-from stack.wire.parameters import TransportParameters
-from stack.wire.varint import Truncated, decode_varint
+from stack.wire.parameters import MAX_STREAMS, TransportParameters
+from stack.wire.varint import MAX_VARINT, Truncated, decode_varint
 
 if TYPE_CHECKING:
     from stack.dispatch import ReceivedPacket
 
 SERVER_INITIATED: Final = 1  # bit 0 of a stream ID
 UNIDIRECTIONAL: Final = 2  # bit 1
-MAX_STREAM_COUNT: Final = 1 << 60  # RFC 9000 section 4.6
-
-MAX_OFFSET: Final = (1 << 62) - 1  # rfc9000:19.8:2
-
-FIN_BIT: Final = 0x01
-LEN_BIT: Final = 0x02
-OFF_BIT: Final = 0x04
 
 # Kinds of control frames, the low bits of their key; the rest is a stream ID, or a stream type for the last two
 _MAX_STREAM_DATA: Final = 0
@@ -116,7 +112,7 @@ class PeerStreams:
 
     def next_limit(self) -> int:
         """Raise the limit by what has ended."""
-        self.limit = min(self.closed + self.size, MAX_STREAM_COUNT)
+        self.limit = min(self.closed + self.size, MAX_STREAMS)
         return self.limit
 
 
@@ -261,16 +257,16 @@ class StreamTable:
         """STREAM (RFC 9000 section 19.8)."""
         stream_id, position = decode_varint(payload, position)
         offset = 0
-        if frame_type & OFF_BIT:
+        if frame_type & STREAM_OFF:
             offset, position = decode_varint(payload, position)
         end = len(payload)
-        if frame_type & LEN_BIT:
+        if frame_type & STREAM_LEN:
             length, position = decode_varint(payload, position)
             if position + length > end:
                 raise Truncated("STREAM ends inside its data")
             end = position + length
         data = payload[position:end]
-        if offset > MAX_OFFSET - len(data):
+        if offset > MAX_VARINT - len(data):
             # rfc9000:19.8:2
             raise TransportError(FRAME_ENCODING_ERROR, f"stream {stream_id}: offset above 2^62-1", frame_type)
         stream = self.streams.get(stream_id) or self._unknown_stream(stream_id, frame_type)
@@ -280,7 +276,7 @@ class StreamTable:
         if receive is None:
             raise self._wrong_direction(stream_id, frame_type)  # rfc9000:19.8:1
         before = receive.consumed
-        new, news = receive.on_data(offset, data, bool(frame_type & FIN_BIT), frame_type)
+        new, news = receive.on_data(offset, data, bool(frame_type & STREAM_FIN), frame_type)
         if new:
             self.flow.on_received(new, frame_type)
             self._stats.stream_bytes_received += new
@@ -367,7 +363,7 @@ class StreamTable:
     @staticmethod
     def _stream_count(payload: bytes, position: int, frame_type: int) -> tuple[int, int]:
         count, position = decode_varint(payload, position)
-        if count > MAX_STREAM_COUNT:
+        if count > MAX_STREAMS:
             # rfc9000:19.11:1, rfc9000:19.14:2
             raise TransportError(FRAME_ENCODING_ERROR, f"{count} streams are more than 2^60", frame_type)
         return count, position

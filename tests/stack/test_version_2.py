@@ -1,9 +1,6 @@
 """QUIC version 2: the figures of RFC 9369, and connections that speak nothing else."""
 
-import json
 import random
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -30,16 +27,10 @@ from stack.wire.header import (
 )
 from stack.wire.versions import VERSION_2, VERSIONS, reserved_version
 from tests.support.pair import Drop, Pair
+from tests.support.vectors import load_vectors
 
 V2 = VERSIONS[VERSION_2]
-PROSE = ("source", "label_prefix")
-VECTORS: dict[str, Any] = json.loads(
-    (Path(__file__).parents[1] / "vectors" / "rfc9369_a.json").read_text(),
-    object_hook=lambda row: {
-        key: bytes.fromhex(value) if isinstance(value, str) and key not in PROSE else value
-        for key, value in row.items()
-    },
-)
+VECTORS = load_vectors("rfc9369_a")
 DCID = VECTORS["client_destination_connection_id"]
 CHACHA = VECTORS["chacha20_poly1305_short_header"]
 RETRY_FIGURES = VECTORS["retry"]

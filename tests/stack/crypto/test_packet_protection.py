@@ -1,9 +1,5 @@
 """Packet protection against RFC 9001 section 5 and its appendix A."""
 
-import json
-from pathlib import Path
-from typing import Any
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,16 +20,10 @@ from stack.crypto.packet_protection import (
 )
 from stack.wire.header import HANDSHAKE, encode_long_header, parse_long_header
 from stack.wire.versions import VERSION_1, VERSIONS
+from tests.support.vectors import load_vectors
 
 V1 = VERSIONS[VERSION_1]
-PROSE = ("source", "label_prefix")
-VECTORS: dict[str, Any] = json.loads(
-    (Path(__file__).parents[2] / "vectors" / "rfc9001_a.json").read_text(),
-    object_hook=lambda row: {
-        key: bytes.fromhex(value) if isinstance(value, str) and key not in PROSE else value
-        for key, value in row.items()
-    },
-)
+VECTORS = load_vectors("rfc9001_a")
 SUITE_NUMBERS = st.sampled_from(list(SUITES))
 CHACHA = VECTORS["chacha20_poly1305_short_header"]
 
