@@ -6,6 +6,7 @@ raises Truncated when the payload ends inside the frame. To add a frame type, wr
 """
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from stack.tls.engine import APPLICATION, EARLY, HANDSHAKE, INITIAL
@@ -39,7 +40,7 @@ class Row(NamedTuple):
     last: int
     name: str
     packets: str  # of I, H, 0, 1, as in RFC 9000 table 3
-    owner: str  # attribute of the connection
+    owner: str  # attribute of the connection, or of one of its parts
     method: str
     ack_eliciting: bool = True
 
@@ -48,17 +49,17 @@ ROWS: Final = (
     Row(0x00, 0x00, "PADDING", "IH01", "receiver", "on_padding_frame", ack_eliciting=False),
     Row(0x01, 0x01, "PING", "IH01", "receiver", "on_ping_frame"),
     Row(0x02, 0x03, "ACK", "IH1", "recovery", "on_ack_frame", ack_eliciting=False),
-    Row(0x04, 0x04, "RESET_STREAM", "01", "streams", "on_reset_stream_frame"),
-    Row(0x05, 0x05, "STOP_SENDING", "01", "streams", "on_stop_sending_frame"),
+    Row(0x04, 0x04, "RESET_STREAM", "01", "streams.received", "on_reset_stream_frame"),
+    Row(0x05, 0x05, "STOP_SENDING", "01", "streams.received", "on_stop_sending_frame"),
     Row(0x06, 0x06, "CRYPTO", "IH1", "handshake", "on_crypto_frame"),
     Row(0x07, 0x07, "NEW_TOKEN", "1", "handshake", "on_new_token_frame"),
-    Row(0x08, 0x0F, "STREAM", "01", "streams", "on_stream_frame"),
-    Row(0x10, 0x10, "MAX_DATA", "01", "streams", "on_max_data_frame"),
-    Row(0x11, 0x11, "MAX_STREAM_DATA", "01", "streams", "on_max_stream_data_frame"),
-    Row(0x12, 0x13, "MAX_STREAMS", "01", "streams", "on_max_streams_frame"),
+    Row(0x08, 0x0F, "STREAM", "01", "streams.received", "on_stream_frame"),
+    Row(0x10, 0x10, "MAX_DATA", "01", "streams.received", "on_max_data_frame"),
+    Row(0x11, 0x11, "MAX_STREAM_DATA", "01", "streams.received", "on_max_stream_data_frame"),
+    Row(0x12, 0x13, "MAX_STREAMS", "01", "streams.limits", "on_max_streams_frame"),
     Row(0x14, 0x14, "DATA_BLOCKED", "01", "flow", "on_data_blocked_frame"),
-    Row(0x15, 0x15, "STREAM_DATA_BLOCKED", "01", "streams", "on_stream_data_blocked_frame"),
-    Row(0x16, 0x17, "STREAMS_BLOCKED", "01", "streams", "on_streams_blocked_frame"),
+    Row(0x15, 0x15, "STREAM_DATA_BLOCKED", "01", "streams.received", "on_stream_data_blocked_frame"),
+    Row(0x16, 0x17, "STREAMS_BLOCKED", "01", "streams.limits", "on_streams_blocked_frame"),
     Row(0x18, 0x18, "NEW_CONNECTION_ID", "01", "remote_ids", "on_new_frame"),
     Row(0x19, 0x19, "RETIRE_CONNECTION_ID", "01", "local_ids", "on_retire_frame"),
     Row(0x1A, 0x1A, "PATH_CHALLENGE", "01", "validation", "on_challenge_frame"),
@@ -83,7 +84,7 @@ def bind_handlers(connection: object) -> list[Handler | None]:
     """Return the handlers of `connection`'s parts by frame type."""
     handlers: list[Handler | None] = [None] * TABLE_SIZE
     for row in ROWS:
-        handler: Handler = getattr(getattr(connection, row.owner), row.method)
+        handler: Handler = attrgetter(f"{row.owner}.{row.method}")(connection)
         for frame_type in range(row.first, row.last + 1):
             handlers[frame_type] = handler
     return handlers

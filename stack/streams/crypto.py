@@ -3,7 +3,7 @@
 from stack.errors import CRYPTO_BUFFER_EXCEEDED, TransportError
 from stack.limits import MAX_CRYPTO_BUFFER
 from stack.sent_frame import SentFrame
-from stack.streams.receive import Reassembly
+from stack.streams.reassembly import Reassembly
 from stack.streams.send import SendBuffer
 from stack.wire.frames import CRYPTO, encode_crypto_header
 

@@ -1,4 +1,4 @@
-"""The receiving part of a stream: reassembly, final size, states (RFC 9000 sections 2.2, 3.2, 4.5)."""
+"""The receiving part of a stream: final size, states (RFC 9000 sections 2.2, 3.2, 4.5)."""
 
 from enum import Enum
 from typing import Final
@@ -10,8 +10,8 @@ from stack.errors import (
     TransportError,
 )
 from stack.limits import MAX_STREAM_GAPS
-from stack.ranges import RangeSet
 from stack.streams.flow import ReceiveWindow
+from stack.streams.reassembly import Reassembly
 from stack.streams.trace import StreamTrace
 
 
@@ -44,77 +44,7 @@ TRANSITIONS: Final[dict[ReceiveState, dict[Trigger, ReceiveState]]] = {
     ReceiveState.RESET_READ: {},
 }
 
-
 _OPEN: Final = (ReceiveState.RECV, ReceiveState.SIZE_KNOWN)
-
-
-class Reassembly:
-    """Bytes that arrive in any order, given out in order. Used by streams and by CRYPTO.
-
-    In-order data is queued as it came. Data beyond a gap goes into one buffer that starts at the gap, so overlaps cost
-    nothing and memory is bounded by the window.
-    """
-
-    __slots__ = ("_beyond", "_pending", "_ready", "received")
-
-    def __init__(self) -> None:
-        self.received = 0  # bytes received without a gap; they are queued or were taken
-        self._ready: list[bytes] = []
-        self._pending = RangeSet()  # offsets held beyond the gap
-        self._beyond = bytearray()  # from offset `received` on
-
-    @property
-    def gaps(self) -> int:
-        """Number of pieces that wait for a gap to fill."""
-        return len(self._pending)
-
-    def add(self, offset: int, data: bytes) -> bool:
-        """Take `data` at `offset`; return whether more can be taken in order than before."""
-        start = self.received
-        if offset == start and not self._pending.starts:
-            if not data:
-                return False
-            self._ready.append(data)
-            self.received = start + len(data)
-            return True
-        end = offset + len(data)
-        if end <= start or not data:
-            return False
-        if offset < start:
-            data = data[start - offset :]
-            offset = start
-        beyond = self._beyond
-        index = offset - start
-        if index > len(beyond):
-            beyond.extend(bytes(index - len(beyond)))
-        beyond[index : index + len(data)] = data
-        self._pending.add(offset, end)
-        if offset > start:
-            return False
-        length = self._pending.ends[0] - start
-        self._pending.drop_below(start + length)
-        self._ready.append(bytes(beyond[:length]))
-        del beyond[:length]
-        self.received = start + length
-        return True
-
-    def take(self, limit: int | None = None) -> bytes:
-        """Give out what is in order, at most `limit` bytes."""
-        ready = self._ready
-        if not ready:
-            return b""
-        data = ready[0] if len(ready) == 1 else b"".join(ready)
-        ready.clear()
-        if limit is not None and len(data) > limit:
-            ready.append(data[limit:])
-            return data[:limit]
-        return data
-
-    def clear(self) -> None:
-        """Drop everything held."""
-        self._ready.clear()
-        self._pending.clear()
-        self._beyond.clear()
 
 
 class ReceiveStream:

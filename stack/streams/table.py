@@ -1,13 +1,11 @@
-"""All streams of a connection: numbers, limits, frames about streams, application verbs (RFC 9000 sections 2 to 4)."""
+"""All streams of a connection: application verbs, and what streams send beside data (RFC 9000 sections 2 to 4)."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from stack.config import Config
 from stack.control import ControlFrames
 from stack.errors import (
-    FRAME_ENCODING_ERROR,
-    STREAM_LIMIT_ERROR,
     STREAM_STATE_ERROR,
     StreamError,
     StreamReset,
@@ -16,104 +14,32 @@ from stack.errors import (
 from stack.events import (
     ConnectionEvent,
     StreamOpened,
-    StreamReadable,
-    StreamsAvailable,
     StreamSent,
     StreamWritable,
 )
-from stack.ranges import RangeSet
 from stack.sent_frame import SentFrame
 from stack.stats import ConnectionStats
 from stack.streams.flow import ConnectionFlow
 from stack.streams.receive import ReceiveState, ReceiveStream
+from stack.streams.received_frames import ReceivedFrames
 from stack.streams.scheduler import Scheduler
 from stack.streams.send import LEAST_URGENT, SendStream
+from stack.streams.stream import SERVER_INITIATED, UNIDIRECTIONAL, Stream
+from stack.streams.stream_limits import StreamLimits
 from stack.streams.trace import StreamTrace
 from stack.wire.frames import (
-    STREAM_FIN,
-    STREAM_LEN,
-    STREAM_OFF,
     encode_max_stream_data,
-    encode_max_streams,
     encode_reset_stream,
     encode_stop_sending,
     encode_stream_data_blocked,
-    encode_streams_blocked,
 )
-from stack.wire.parameters import MAX_STREAMS, TransportParameters
-from stack.wire.varint import MAX_VARINT, Truncated, decode_varint
+from stack.wire.parameters import TransportParameters
 
-if TYPE_CHECKING:
-    from stack.dispatch import ReceivedPacket
-
-SERVER_INITIATED: Final = 1  # bit 0 of a stream ID
-UNIDIRECTIONAL: Final = 2  # bit 1
-
-# Kinds of control frames, the low bits of their key; the rest is a stream ID, or a stream type for the last two
+# Kinds of control frames, the low bits of their key; the rest is the stream ID
 _MAX_STREAM_DATA: Final = 0
 _RESET_STREAM: Final = 1
 _STOP_SENDING: Final = 2
 _STREAM_DATA_BLOCKED: Final = 3
-_MAX_STREAMS: Final = 4
-_STREAMS_BLOCKED: Final = 5
-
-
-class Stream:
-    """Both parts of a stream; a unidirectional one has only the part that exists here."""
-
-    __slots__ = ("receive", "send", "stop_code", "stream_id")
-
-    def __init__(self, stream_id: int, send: SendStream | None, receive: ReceiveStream | None) -> None:
-        self.stream_id = stream_id
-        self.send = send
-        self.receive = receive
-        self.stop_code = 0
-
-    @property
-    def finished(self) -> bool:
-        """Whether both parts reached a terminal state."""
-        return (self.send is None or self.send.finished) and (self.receive is None or self.receive.finished)
-
-
-class PeerStreams:
-    """The streams of one type that the peer opens: which were used, and how many more it may open.
-
-    Skipped IDs are ranges, so that jumping to the last one allowed costs nothing.
-    """
-
-    __slots__ = ("closed", "limit", "next_index", "size", "skipped")
-
-    def __init__(self, size: int) -> None:
-        self.size = size  # streams that may be open at a time
-        self.limit = size  # as announced
-        self.closed = 0
-        self.next_index = 0
-        self.skipped = RangeSet()
-
-    def open(self, index: int, frame_type: int) -> bool:
-        """Note that stream number `index` is in use; false if it was, and is finished."""
-        if index >= self.limit:
-            # rfc9000:4.6:3
-            raise TransportError(STREAM_LIMIT_ERROR, f"stream number {index}, limit {self.limit}", frame_type)
-        if index >= self.next_index:
-            if index > self.next_index:
-                self.skipped.add(self.next_index, index)
-            self.next_index = index + 1
-            return True
-        if index in self.skipped:
-            self.skipped.subtract(index, index + 1)
-            return True
-        return False
-
-    def on_closed(self) -> bool:
-        """A stream ended; return whether a higher limit is worth a frame."""
-        self.closed += 1
-        return 2 * (self.closed + self.size - self.limit) >= self.size
-
-    def next_limit(self) -> int:
-        """Raise the limit by what has ended."""
-        self.limit = min(self.closed + self.size, MAX_STREAMS)
-        return self.limit
 
 
 class StreamTable:
@@ -124,12 +50,10 @@ class StreamTable:
         "_control",
         "_emit",
         "_is_client",
-        "_local_limits",
-        "_local_next",
         "_peer_parameters",
-        "_peer_streams",
-        "_stats",
         "flow",
+        "limits",
+        "received",
         "scheduler",
         "streams",
         "trace",
@@ -149,36 +73,28 @@ class StreamTable:
         self._is_client = is_client
         self._control = control
         self._emit = emit
-        self._stats = stats
         self.flow = ConnectionFlow(config.initial_max_data, control, trace)
         self.scheduler = Scheduler(self.flow, stats)
         self.streams: dict[int, Stream] = {}
-        # By type: 0 bidirectional, 2 unidirectional
-        self._peer_streams = {
-            0: PeerStreams(config.initial_max_streams_bidi),
-            UNIDIRECTIONAL: PeerStreams(config.initial_max_streams_uni),
-        }
-        self._local_next = {0: 0, UNIDIRECTIONAL: 0}
-        self._local_limits = {0: 0, UNIDIRECTIONAL: 0}
+        self.limits = StreamLimits(config.initial_max_streams_bidi, config.initial_max_streams_uni, control, emit)
+        self.received = ReceivedFrames(self, emit, stats)
         self._peer_parameters = TransportParameters()
 
     def set_peer_parameters(self, parameters: TransportParameters) -> None:
         """The peer's limits are known (rfc9000:4.1:1, rfc9000:4.6:2)."""
         self._peer_parameters = parameters
         self.flow.peer_limit = max(self.flow.peer_limit, parameters.initial_max_data)
-        self._raise_local_limit(0, parameters.initial_max_streams_bidi)
-        self._raise_local_limit(UNIDIRECTIONAL, parameters.initial_max_streams_uni)
+        self.limits.raise_local_limit(0, parameters.initial_max_streams_bidi)
+        self.limits.raise_local_limit(UNIDIRECTIONAL, parameters.initial_max_streams_uni)
 
     # Application verbs
 
     def open(self, unidirectional: bool) -> int | None:
         """Open a stream; None at the peer's limit (rfc9000:2.1:1, rfc9000:4.6:2)."""
         kind = UNIDIRECTIONAL if unidirectional else 0
-        index = self._local_next[kind]
-        if index >= self._local_limits[kind]:
-            self._control.owe(self, kind << 3 | _STREAMS_BLOCKED)  # rfc9000:4.6:5
+        index = self.limits.take_local(kind)
+        if index is None:
             return None
-        self._local_next[kind] = index + 1
         stream_id = index << 2 | kind | (0 if self._is_client else SERVER_INITIATED)
         parameters, config = self._peer_parameters, self._config
         if unidirectional:
@@ -208,13 +124,13 @@ class StreamTable:
         receive = stream.receive
         if receive.state is ReceiveState.RESET_RECVD:
             receive.read_reset()
-            self._forget_if_finished(stream)
+            self.forget_if_finished(stream)
             raise StreamReset(stream_id, receive.reset_code)
         data = receive.read(limit)
         if data:
-            self._on_consumed(receive, len(data))
+            self.on_consumed(receive, len(data))
         if receive.finished:
-            self._forget_if_finished(stream)
+            self.forget_if_finished(stream)
             return data, True
         return data, False
 
@@ -223,8 +139,7 @@ class StreamTable:
         stream = self.streams.get(stream_id)
         if stream is None or stream.send is None:
             raise StreamError(f"stream {stream_id} is not open for writing")
-        if stream.send.reset(code):
-            self._control.owe(self, stream_id << 3 | _RESET_STREAM)
+        self.reset_sending(stream.send, code)
 
     def set_priority(self, stream_id: int, urgency: int, incremental: bool) -> None:
         """Say when a stream sends, compared with the others."""
@@ -245,128 +160,11 @@ class StreamTable:
             receive.read_reset()
         before = receive.consumed
         receive.discard()
-        self._on_consumed(receive, receive.consumed - before)
+        self.on_consumed(receive, receive.consumed - before)
         stream.stop_code = code
         if receive.open:
             self._control.owe(self, stream_id << 3 | _STOP_SENDING)
-        self._forget_if_finished(stream)
-
-    # Frames
-
-    def on_stream_frame(self, payload: bytes, position: int, frame_type: int, packet: "ReceivedPacket") -> int:
-        """STREAM (RFC 9000 section 19.8)."""
-        stream_id, position = decode_varint(payload, position)
-        offset = 0
-        if frame_type & STREAM_OFF:
-            offset, position = decode_varint(payload, position)
-        end = len(payload)
-        if frame_type & STREAM_LEN:
-            length, position = decode_varint(payload, position)
-            if position + length > end:
-                raise Truncated("STREAM ends inside its data")
-            end = position + length
-        data = payload[position:end]
-        if offset > MAX_VARINT - len(data):
-            # rfc9000:19.8:2
-            raise TransportError(FRAME_ENCODING_ERROR, f"stream {stream_id}: offset above 2^62-1", frame_type)
-        stream = self.streams.get(stream_id) or self._unknown_stream(stream_id, frame_type)
-        if stream is None:
-            return end
-        receive = stream.receive
-        if receive is None:
-            raise self._wrong_direction(stream_id, frame_type)  # rfc9000:19.8:1
-        before = receive.consumed
-        new, news = receive.on_data(offset, data, bool(frame_type & STREAM_FIN), frame_type)
-        if new:
-            self.flow.on_received(new, frame_type)
-            self._stats.stream_bytes_received += new
-        if news:
-            if not receive.announced:
-                receive.announced = True
-                self._emit(StreamReadable(stream_id))
-        elif receive.discarding:
-            self._on_consumed(receive, receive.consumed - before)
-            self._forget_if_finished(stream)
-        return end
-
-    def on_reset_stream_frame(self, payload: bytes, position: int, frame_type: int, packet: "ReceivedPacket") -> int:
-        """RESET_STREAM (RFC 9000 section 19.4)."""
-        stream_id, position = decode_varint(payload, position)
-        code, position = decode_varint(payload, position)
-        final_size, position = decode_varint(payload, position)
-        stream = self.streams.get(stream_id) or self._unknown_stream(stream_id, frame_type)
-        if stream is None:
-            return position
-        receive = stream.receive
-        if receive is None:
-            raise self._wrong_direction(stream_id, frame_type)  # rfc9000:19.4:1
-        new, news = receive.on_reset(code, final_size, frame_type)
-        self.flow.on_received(new, frame_type)  # rfc9000:4.5:1
-        self.flow.on_consumed(final_size - receive.consumed if news else new)
-        if news:
-            if receive.discarding:
-                receive.read_reset()
-                self._forget_if_finished(stream)
-            else:
-                receive.announced = True
-                self._emit(StreamReadable(stream_id))
-        return position
-
-    def on_stop_sending_frame(self, payload: bytes, position: int, frame_type: int, packet: "ReceivedPacket") -> int:
-        """STOP_SENDING: answered with RESET_STREAM of the same code (rfc9000:3.5:2, rfc9000:3.5:5)."""
-        stream_id, position = decode_varint(payload, position)
-        code, position = decode_varint(payload, position)
-        stream = self._sending(stream_id, frame_type)
-        if stream is not None and stream.send is not None and stream.send.reset(code):
-            stream.send.stop_code = code
-            self._control.owe(self, stream_id << 3 | _RESET_STREAM)
-            self._emit(StreamWritable(stream_id))
-        return position
-
-    def on_max_stream_data_frame(self, payload: bytes, position: int, frame_type: int, packet: "ReceivedPacket") -> int:
-        """MAX_STREAM_DATA (RFC 9000 section 19.10)."""
-        stream_id, position = decode_varint(payload, position)
-        limit, position = decode_varint(payload, position)
-        stream = self._sending(stream_id, frame_type)
-        if stream is not None and stream.send is not None and limit > stream.send.max_data:
-            stream.send.max_data = limit
-            self.scheduler.queue(stream.send)
-        return position
-
-    def on_stream_data_blocked_frame(
-        self, payload: bytes, position: int, frame_type: int, packet: "ReceivedPacket"
-    ) -> int:
-        """STREAM_DATA_BLOCKED: checked, and otherwise for information (rfc9000:4.2:2)."""
-        stream_id, position = decode_varint(payload, position)
-        _, position = decode_varint(payload, position)
-        stream = self.streams.get(stream_id) or self._unknown_stream(stream_id, frame_type)
-        if stream is not None and stream.receive is None:
-            raise self._wrong_direction(stream_id, frame_type)  # rfc9000:19.13:2
-        return position
-
-    def on_max_data_frame(self, payload: bytes, position: int, frame_type: int, packet: "ReceivedPacket") -> int:
-        """MAX_DATA: streams held back by the connection's limit may go on."""
-        position = self.flow.on_max_data_frame(payload, position, frame_type, packet)
-        self.scheduler.on_credit()
-        return position
-
-    def on_max_streams_frame(self, payload: bytes, position: int, frame_type: int, packet: "ReceivedPacket") -> int:
-        """MAX_STREAMS, 0x12 bidirectional or 0x13 unidirectional (RFC 9000 section 19.11)."""
-        limit, position = self._stream_count(payload, position, frame_type)
-        self._raise_local_limit((frame_type & 1) << 1, limit)
-        return position
-
-    def on_streams_blocked_frame(self, payload: bytes, position: int, frame_type: int, packet: "ReceivedPacket") -> int:
-        """STREAMS_BLOCKED: checked; credit comes as streams end (rfc9000:4.6:6)."""
-        return self._stream_count(payload, position, frame_type)[1]
-
-    @staticmethod
-    def _stream_count(payload: bytes, position: int, frame_type: int) -> tuple[int, int]:
-        count, position = decode_varint(payload, position)
-        if count > MAX_STREAMS:
-            # rfc9000:19.11:1, rfc9000:19.14:2
-            raise TransportError(FRAME_ENCODING_ERROR, f"{count} streams are more than 2^60", frame_type)
-        return count, position
+        self.forget_if_finished(stream)
 
     # What the parts report
 
@@ -393,19 +191,13 @@ class StreamTable:
         """Everything written, or the reset, was acknowledged."""
         if stream.reset_code is None:
             self._emit(StreamSent(stream.stream_id))
-        self._forget_if_finished(self.streams[stream.stream_id])
+        self.forget_if_finished(self.streams[stream.stream_id])
 
     # Control frames
 
     def write_frame(self, key: int) -> bytes:
         """The control frame for `key` with today's values."""
         stream_id, kind = key >> 3, key & 7
-        if kind == _MAX_STREAMS:
-            return encode_max_streams(self._peer_streams[stream_id].next_limit(), bool(stream_id))
-        if kind == _STREAMS_BLOCKED:
-            if self._local_next[stream_id] < self._local_limits[stream_id]:
-                return b""
-            return encode_streams_blocked(self._local_limits[stream_id], bool(stream_id))
         stream = self.streams.get(stream_id)
         if stream is None:
             return b""
@@ -433,9 +225,9 @@ class StreamTable:
         """Owe it again; `write_frame` decides whether it still matters."""
         self._control.owe(self, sent[1])
 
-    # Inside
+    # What the handlers of frames need
 
-    def _unknown_stream(self, stream_id: int, frame_type: int, about_sending: bool = False) -> Stream | None:
+    def unknown_stream(self, stream_id: int, frame_type: int, about_sending: bool = False) -> Stream | None:
         """The stream of an ID not in the table: a new one of the peer's, or None if it is finished.
 
         `about_sending`: the frame is about our sending part, which a unidirectional stream of the peer's lacks, as
@@ -444,13 +236,13 @@ class StreamTable:
         kind = stream_id & UNIDIRECTIONAL
         is_local = bool(stream_id & SERVER_INITIATED) != self._is_client
         if kind and is_local != about_sending:
-            raise self._wrong_direction(stream_id, frame_type)
+            raise self.wrong_direction(stream_id, frame_type)
         if is_local:
-            if stream_id >> 2 >= self._local_next[kind]:
+            if stream_id >> 2 >= self.limits.local[kind].next_index:
                 # rfc9000:19.8:1
                 raise TransportError(STREAM_STATE_ERROR, f"stream {stream_id} is not open", frame_type)
             return None
-        if not self._peer_streams[kind].open(stream_id >> 2, frame_type):
+        if not self.limits.peer[kind].open(stream_id >> 2, frame_type):
             return None
         config = self._config
         if kind == UNIDIRECTIONAL:
@@ -463,33 +255,36 @@ class StreamTable:
         self._emit(StreamOpened(stream_id))
         return stream
 
-    def _sending(self, stream_id: int, frame_type: int) -> Stream | None:
+    def reset_sending(self, send: SendStream, code: int) -> bool:
+        """Give up sending on a stream; false if it was reset before, or all of it arrived (rfc9000:3.3:1)."""
+        if not send.reset(code):
+            return False
+        self._control.owe(self, send.stream_id << 3 | _RESET_STREAM)
+        return True
+
+    def sending(self, stream_id: int, frame_type: int) -> Stream | None:
         """The stream that a frame about our sending part names; None if it is finished."""
-        stream = self.streams.get(stream_id) or self._unknown_stream(stream_id, frame_type, about_sending=True)
+        stream = self.streams.get(stream_id) or self.unknown_stream(stream_id, frame_type, about_sending=True)
         if stream is not None and stream.send is None:
-            raise self._wrong_direction(stream_id, frame_type)  # rfc9000:19.5:2, rfc9000:19.10:2
+            raise self.wrong_direction(stream_id, frame_type)  # rfc9000:19.5:2, rfc9000:19.10:2
         return stream
 
-    def _wrong_direction(self, stream_id: int, frame_type: int) -> TransportError:
+    def wrong_direction(self, stream_id: int, frame_type: int) -> TransportError:
+        """The error of a frame about the part of a unidirectional stream that there isn't."""
         has_sending_part = bool(stream_id & SERVER_INITIATED) != self._is_client
         kind = "send-only" if has_sending_part else "receive-only"
         return TransportError(STREAM_STATE_ERROR, f"stream {stream_id} is {kind}", frame_type)
 
-    def _raise_local_limit(self, kind: int, limit: int) -> None:
-        if limit > self._local_limits[kind]:  # rfc9000:4.6:4
-            self._local_limits[kind] = limit
-            self._emit(StreamsAvailable(bool(kind)))
-
-    def _on_consumed(self, receive: ReceiveStream, count: int) -> None:
+    def on_consumed(self, receive: ReceiveStream, count: int) -> None:
+        """The application took `count` bytes of a stream, or they are discarded."""
         self.flow.on_consumed(count)
         if receive.state is ReceiveState.RECV and receive.window.wants_update():
             self._control.owe(self, receive.stream_id << 3 | _MAX_STREAM_DATA)
 
-    def _forget_if_finished(self, stream: Stream) -> None:
+    def forget_if_finished(self, stream: Stream) -> None:
+        """Let go of a stream both of whose parts are in a terminal state."""
         stream_id = stream.stream_id
         if not stream.finished or self.streams.pop(stream_id, None) is None:
             return
         if bool(stream_id & SERVER_INITIATED) == self._is_client:
-            kind = stream_id & UNIDIRECTIONAL
-            if self._peer_streams[kind].on_closed():
-                self._control.owe(self, kind << 3 | _MAX_STREAMS)
+            self.limits.on_peer_stream_closed(stream_id & UNIDIRECTIONAL)

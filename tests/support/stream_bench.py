@@ -1,5 +1,6 @@
 """A stream table by itself: frames in as bytes, frames out as values, events in a list."""
 
+from operator import attrgetter
 from typing import Any
 
 from quicsim.certificates import test_certificate
@@ -62,7 +63,8 @@ class StreamBench:
         """Process one frame of the peer."""
         for row in ROWS:
             if row.first <= frame[0] <= row.last:
-                owner: Any = self.table if row.owner == "streams" else self.table.flow
+                # As attributes of a connection: `flow`, `streams.received`, `streams.limits`
+                owner: Any = attrgetter(row.owner.removeprefix("streams."))(self.table)
                 assert getattr(owner, row.method)(frame, 1, frame[0], None) == len(frame)
 
     def error(self, frame: bytes) -> int | None:

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from stack.errors import FINAL_SIZE_ERROR, FLOW_CONTROL_ERROR, INTERNAL_ERROR, TransportError
 from stack.limits import MAX_STREAM_GAPS
-from stack.streams.receive import TRANSITIONS, Reassembly, ReceiveState, ReceiveStream, Trigger
+from stack.streams.reassembly import Reassembly
+from stack.streams.receive import TRANSITIONS, ReceiveState, ReceiveStream, Trigger
 
 CONTENT = bytes(range(1, 101))
 FRAMES = st.lists(st.tuples(st.integers(0, 100), st.integers(0, 30)), max_size=60)
