@@ -6,6 +6,10 @@ from typing import Final
 # lookups without bound; the lowest ranges go first (RFC 9000 section 13.2.3).
 MAX_RECEIVED_RANGES: Final = 64
 
+# Send times of acknowledged packets remembered while several packet number spaces are in use, to see persistent
+# congestion across them; a peer that never confirms the handshake would make the list grow without bound.
+MAX_ACKNOWLEDGED_TIMES: Final = 256
+
 # Ranges put into one ACK frame: 32 ranges of loss history survive 32 lost ACKs, and the frame stays below 150 bytes.
 MAX_ACK_RANGES_SENT: Final = 32
 

@@ -194,9 +194,10 @@ class Sender:
                 self._write_application_frames(draft, room)
         draft.eliciting = draft.size > ack_size
         if (space.probes and not draft.eliciting) or acks.wants_ping(draft.eliciting):
-            parts.append(_PING_FRAME)  # rfc9002:6.2.4:3, rfc9002:6.2.4:8
+            parts.append(_PING_FRAME)  # rfc9002:6.2.4:3
             draft.size += 1
             draft.eliciting = True
+            space.probes = min(space.probes, 1)  # rfc9002:6.2.4:8 one such packet is enough
         if not parts:
             return None
         if draft.size < SAMPLE_PAYLOAD:

@@ -9,7 +9,8 @@ from quicsim.qlog.schema import Profile
 from quicsim.qlog.writer import TraceWriter, milliseconds
 from stack.congestion.controller import LOSS_REDUCTION
 from stack.observer import Address, PacketInfo, RecoveryMetrics
-from stack.recovery.loss import PACKET_THRESHOLD, PERSISTENT_CONGESTION_THRESHOLD
+from stack.recovery.loss import PACKET_THRESHOLD
+from stack.recovery.persistent_congestion import PERSISTENT_CONGESTION_THRESHOLD
 from stack.recovery.rtt import GRANULARITY_NS
 from stack.wire.parameters import PreferredAddress
 

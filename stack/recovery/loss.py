@@ -1,4 +1,4 @@
-"""Loss detection, probe timeout and persistent congestion (RFC 9002 sections 5, 6 and 7.6, appendix A)."""
+"""Loss detection and probe timeout (RFC 9002 sections 5 and 6, appendix A)."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
@@ -7,6 +7,7 @@ from stack.errors import PROTOCOL_VIOLATION, TransportError
 from stack.observer import ConnectionObserver, RecoveryMetrics
 from stack.recovery.ack_frame import parse_ack
 from stack.recovery.acknowledgments import NEVER
+from stack.recovery.persistent_congestion import PersistentCongestion
 from stack.recovery.sent import SentPacket
 from stack.recovery.space import PacketNumberSpace
 from stack.stats import ConnectionStats
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from stack.path.path import Path
 
 PACKET_THRESHOLD: Final = 3  # kPacketThreshold, rfc9002:6.1.1:1
-PERSISTENT_CONGESTION_THRESHOLD: Final = 3  # kPersistentCongestionThreshold, rfc9002:7.6.1:1
 MAX_BACKOFF_DOUBLINGS: Final = 20  # of the PTO: days, long after any idle timeout, and far from overflowing a time
 PROBES_PER_TIMEOUT: Final = 2  # RFC 9002 section 6.2.4: up to two full-sized datagrams
 
@@ -34,6 +34,7 @@ class LossRecovery:
         "_armed",
         "_current_path",
         "_live",
+        "_persistent",
         "_stats",
         "handshake_confirmed",
         "max_ack_delay_ns",
@@ -56,6 +57,7 @@ class LossRecovery:
         """`current_path` gives the path that new packets take, whose RTT governs the timers."""
         self.spaces = spaces
         self._live = list(spaces)  # not discarded
+        self._persistent = PersistentCongestion(self._live)
         self._current_path = current_path
         self._stats = stats
         self.trace = trace
@@ -103,6 +105,8 @@ class LossRecovery:
         if not acked:
             space.put_back(missing)
             return
+        if len(self._live) > 1:
+            self._persistent.on_acked(acked)
         path = acked[-1].path
         self._sample_rtt(space, acked, largest, ack_delay_ns, now)
         if self.trace is not None:
@@ -188,34 +192,11 @@ class LossRecovery:
         path = newest_in_flight.path
         if path.congestion.on_congestion(newest_in_flight.sent_at, now):
             stats.congestion_events += 1
-        if self._persistent_congestion(space, lost):
+        if self._persistent.is_established(space, lost, self.max_ack_delay_ns):
             stats.persistent_congestion_events += 1
             path.congestion.on_persistent_congestion()
             # rfc9002:5.2:3
             path.rtt.min_rtt_ns = path.rtt.latest_rtt_ns
-
-    def _persistent_congestion(self, space: PacketNumberSpace, lost: list[SentPacket]) -> bool:
-        """Whether a run of losses with no acknowledgment in it lasts long enough (RFC 9002 section 7.6).
-
-        Packets of a space are lost in order, so a run goes on exactly as long as packet numbers follow one another:
-        every number between was acknowledged otherwise. The run outlives this call.
-        """
-        established = False
-        for packet in lost:
-            if packet.packet_number != space.run_last_number + 1:
-                space.run_first_at = NEVER
-            space.run_last_number = packet.packet_number
-            rtt = packet.path.rtt
-            # rfc9002:7.6.2:1 and rfc9002:7.6.2:2
-            if not packet.ack_eliciting or rtt.first_sample_at is None or packet.sent_at <= rtt.first_sample_at:
-                continue
-            if space.run_first_at == NEVER:
-                space.run_first_at = packet.sent_at
-            period = rtt.pto_ns(self.max_ack_delay_ns) * PERSISTENT_CONGESTION_THRESHOLD
-            if packet.sent_at - space.run_first_at >= period:
-                established = True
-                space.run_first_at = packet.sent_at
-        return established
 
     # Timer
 

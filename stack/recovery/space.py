@@ -55,7 +55,7 @@ class PacketNumberSpace:
         self.last_eliciting_sent_at = 0
         self.loss_at = NEVER  # when the time threshold declares the next loss
         self.probes = 0
-        # The current run of losses with no acknowledged packet in it, for persistent congestion
+        # The current run of losses with no acknowledged packet in it (recovery/persistent_congestion.py)
         self.run_first_at = NEVER
         self.run_last_number = -2
 

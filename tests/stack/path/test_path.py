@@ -53,6 +53,13 @@ def test_the_quota_is_the_smaller_of_window_and_pacing() -> None:
     assert path.paced_until() == 5_000_000
 
 
+@pytest.mark.requirement("rfc9002:7.2:2")
+def test_another_datagram_size_makes_another_initial_window() -> None:
+    path = make_path(validated=True)
+    path.set_datagram_size(1400)
+    assert path.send_quota(0) == 14_000
+
+
 def test_without_pacing_the_window_alone_counts() -> None:
     path = make_path(validated=True)
     assert path.send_quota(0) == 12_000

@@ -112,6 +112,21 @@ def test_lost_packets_that_were_not_in_flight_do_not_count(bench: LossBench) -> 
     assert bench.stats.packets_lost == 0
 
 
+@pytest.mark.requirement("rfc9002:7.4:2")
+@pytest.mark.parametrize("index", [1, 2])
+def test_a_loss_after_the_first_acknowledged_packet_counts_before_the_handshake_is_confirmed(index: int) -> None:
+    bench = LossBench(confirmed=False)
+    bench.set_rtt(100 * MS, 10 * MS, at=0)
+    for now in range(5):
+        bench.send(now + 1, index=index)
+    window = bench.path.congestion.congestion_window
+    bench.ack(100 * MS, 0, index=index)
+    bench.ack(101 * MS, 4, index=index)
+    assert bench.lost() == [1]
+    assert bench.path.congestion.congestion_window < window
+    assert bench.stats.congestion_events == 1
+
+
 # RTT samples
 
 

@@ -113,3 +113,60 @@ def test_a_run_of_losses_may_be_found_out_step_by_step() -> None:
     assert bench.stats.persistent_congestion_events == 1
     bench.timeout()
     assert bench.lost() == [5]
+
+
+# Several packet number spaces
+
+
+def two_spaces() -> LossBench:
+    """Handshake and application data of a connection that is not confirmed; the PTO is 100 + 4 * 50 ms."""
+    bench = LossBench(confirmed=False)
+    bench.set_rtt(100 * MS, 50 * MS, at=0)
+    return bench
+
+
+def lose(bench: LossBench, index: int, *sent_at_ms: int) -> None:
+    """Send packets in a space and lose them, found out at 3 s by a later one that arrives, without an RTT sample."""
+    for at in sent_at_ms:
+        bench.send(at * MS, index=index)
+    number = bench.send(3000 * MS, index=index, eliciting=False)
+    bench.ack(3100 * MS, number, index=index)
+    assert len(bench.lost()) == len(sent_at_ms)
+
+
+@pytest.mark.requirement("rfc9002:7.6.2:3")
+@pytest.mark.parametrize(("last_ms", "persistent"), [(1900, 1), (1899, 0)])
+def test_losses_of_several_spaces_make_one_run(last_ms: int, persistent: int) -> None:
+    bench = two_spaces()
+    lose(bench, 1, 1000)
+    assert bench.stats.persistent_congestion_events == 0
+    lose(bench, 2, last_ms)
+    assert bench.stats.persistent_congestion_events == persistent
+
+
+@pytest.mark.requirement("rfc9002:7.6.2:3")
+@pytest.mark.parametrize(("acked_ms", "persistent"), [(999, 1), (1000, 1), (1500, 0), (1999, 0), (2000, 1), (2500, 1)])
+def test_an_acknowledgment_of_another_space_breaks_a_run(acked_ms: int, persistent: int) -> None:
+    """Losses at 1.0 and 2.0 s, and a packet of the other space that arrived, sent before, between or after."""
+    bench = two_spaces()
+    number = bench.send(acked_ms * MS, index=1, eliciting=False)
+    bench.ack(2600 * MS, number, index=1)
+    lose(bench, 2, 1000, 2000)
+    assert bench.stats.persistent_congestion_events == persistent
+
+
+@pytest.mark.parametrize(("acked_ms", "persistent"), [(900, 1), (1500, 0)])
+def test_what_discarded_spaces_have_shown_still_counts(acked_ms: int, persistent: int) -> None:
+    """The loss at 2.0 s is found out by time, after the handshake's spaces are gone."""
+    bench = two_spaces()
+    number = bench.send(acked_ms * MS, index=1, eliciting=False)
+    for at in (1000, 2000):
+        bench.send(at * MS)
+    bench.ack(2015 * MS, bench.send(2010 * MS, eliciting=False))
+    assert bench.lost() == [0]
+    bench.ack(2020 * MS, number, index=1)
+    for space in bench.spaces[:2]:
+        bench.recovery.discard(space, 2030 * MS)
+    bench.timeout()
+    assert bench.lost() == [1]
+    assert bench.stats.persistent_congestion_events == persistent

@@ -57,6 +57,11 @@ def test_min_rtt_is_the_least_raw_sample() -> None:
     assert sampled((100, 0), (80, 50)).min_rtt_ns == 80 * MS
 
 
+@pytest.mark.requirement("rfc9002:5.2:5")
+def test_larger_samples_never_renew_min_rtt() -> None:
+    assert sampled((100, 0), *[(300, 0)] * 1000).min_rtt_ns == 100 * MS
+
+
 @pytest.mark.requirement("rfc9002:6.2.1:1")
 def test_pto_has_a_floor_for_the_variation_and_adds_the_peers_delay() -> None:
     assert sampled((100, 0)).pto_ns(25 * MS) == (100 + 200 + 25) * MS
