@@ -55,7 +55,13 @@ class Config:
     # Behaviour
     connection_id_length: int = 8  # of the IDs we issue, 0 to 20 bytes
     datagram_size: int = 1200  # UDP payload bytes of a full datagram that we send
-    send_buffer: int = 1 << 20  # bytes per stream that a write may leave unacknowledged
+    # What the windows of flow control grow to while a fast reader is held back by them; at most the initial ones turns
+    # that off.
+    max_data_window: int = 24 << 20  # bytes
+    max_stream_data_window: int = 16 << 20
+    # Bytes per stream that a write may leave unacknowledged: at first, and at most while the congestion window is large
+    send_buffer: int = 1 << 20
+    max_send_buffer: int = 16 << 20
     initial_rtt_ms: float = 333.0  # RFC 9002 section 6.2.2
     congestion: str = "new_reno"
     pacing: bool = True
@@ -71,6 +77,9 @@ class Config:
             "connection_id_length": (0, 20),
             "datagram_size": (1200, 65_527),
             "send_buffer": (1, 1 << 40),
+            "max_send_buffer": (0, 1 << 40),
+            "max_data_window": (0, MAX_VARINT),
+            "max_stream_data_window": (0, MAX_VARINT),
             "initial_max_data": (0, MAX_VARINT),
             "initial_max_stream_data_bidi_local": (0, MAX_VARINT),
             "initial_max_stream_data_bidi_remote": (0, MAX_VARINT),

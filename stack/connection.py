@@ -134,7 +134,9 @@ class Connection:
         self.closing = Closing(self.emit, self.recovery.pto_ns, self.trace)
         self.idle = IdleTimer(config.max_idle_timeout_ms * MILLISECOND, now)
         stream_trace = None if self.trace is None else StreamTrace()
-        self.streams = StreamTable(config, is_client, self.control, self.emit, self.stats, stream_trace)
+        self.streams = StreamTable(
+            config, is_client, self.control, self.emit, self.stats, self.current_path, stream_trace
+        )
         self.flow = self.streams.flow
         self.local_ids = LocalConnectionIds(local_cid, rng, reset_key, self.control, self._register, self._unregister)
         self.remote_ids = RemoteConnectionIds(remote_cid, config.active_connection_id_limit, self.control)

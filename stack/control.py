@@ -20,9 +20,10 @@ class ControlOwner(FrameOwner, Protocol):
 class ControlFrames:
     """The frames owed, oldest first, each (owner, key) at most once. Empty `owed` means that none is."""
 
-    __slots__ = ("owed",)
+    __slots__ = ("now", "owed")
 
     def __init__(self) -> None:
+        self.now = 0  # when the packet goes that is being written, set by the sender: frames may depend on it
         # Keyed by identity of the owner: owners need no hash, and the order is that of owing.
         self.owed: dict[tuple[int, int], tuple[ControlOwner, int]] = {}
 

@@ -17,9 +17,16 @@ MAX_ACK_RANGES_SENT: Final = 32
 # certificate chain of 9 and a post-quantum ClientHello fit many times.
 MAX_CRYPTO_BUFFER: Final = 65_536
 
-# Disjoint pieces of one stream that may wait for a gap to fill: tiny fragments cost far more than their bytes
-# (RFC 9000 section 21.6). A window of 1 MiB in 1,200-byte packets with every second packet lost needs fewer.
-MAX_STREAM_GAPS: Final = 1_024
+# Bytes that each disjoint piece of data which waits for a gap to fill must stand for: tiny fragments cost far more than
+# their bytes (RFC 9000 section 21.7). A window may be in as many pieces as it has of these, a stream's and that of the
+# connection alike; 1,200-byte packets with every second one lost make half as many.
+BYTES_PER_PIECE: Final = 1_024
+
+# Pieces that may wait in any case, however small the window: frames of many streams share packets.
+MAX_PIECES: Final = 1_024
+
+# Pieces of CRYPTO data that may wait, per level; a ClientHello cut up on purpose has dozens.
+MAX_CRYPTO_PIECES: Final = 256
 
 # Packets that arrived before their keys, per connection: one flight of a server with a long chain.
 MAX_UNDECRYPTABLE_PACKETS: Final = 16

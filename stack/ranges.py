@@ -68,6 +68,12 @@ class RangeSet:
         starts[first:last] = new_starts
         ends[first:last] = new_ends
 
+    def overlapping(self, start: int, end: int) -> list[tuple[int, int]]:
+        """Return the ranges that have members in [start, end), whole, ascending."""
+        first = bisect_right(self.ends, start)
+        last = bisect_left(self.starts, end)
+        return list(zip(self.starts[first:last], self.ends[first:last], strict=True))
+
     def pop_first(self, limit: int) -> tuple[int, int]:
         """Take away and return at most `limit` members from the lowest range, as (start, end)."""
         start, end = self.starts[0], self.ends[0]

@@ -191,7 +191,7 @@ class Sender:
             if crypto:
                 draft.size += space.crypto.write(room - draft.size, parts, sent_frames)
             if is_application:
-                self._write_application_frames(draft, room)
+                self._write_application_frames(draft, room, now)
         draft.eliciting = draft.size > ack_size
         if (space.probes and not draft.eliciting) or acks.wants_ping(draft.eliciting):
             parts.append(_PING_FRAME)  # rfc9002:6.2.4:3
@@ -204,12 +204,13 @@ class Sender:
             self._pad(draft, SAMPLE_PAYLOAD - number_length - draft.size)
         return draft
 
-    def _write_application_frames(self, draft: Draft, room: int) -> None:
+    def _write_application_frames(self, draft: Draft, room: int, now: int) -> None:
         """Add owed control frames and stream data, at most `room` bytes with what is there."""
         connection = self._connection
         control, scheduler = connection.control, connection.streams.scheduler
         expand = False
         if control.owed:
+            control.now = now
             draft.size += control.write(room - draft.size, draft.parts, draft.sent_frames)
             expand = connection.validation.take_expand()
         if scheduler.ready:

@@ -1,7 +1,7 @@
 """CRYPTO data of one encryption level, both directions (RFC 9000 sections 7.5, 19.6)."""
 
 from stack.errors import CRYPTO_BUFFER_EXCEEDED, TransportError
-from stack.limits import MAX_CRYPTO_BUFFER
+from stack.limits import MAX_CRYPTO_BUFFER, MAX_CRYPTO_PIECES
 from stack.sent_frame import SentFrame
 from stack.streams.reassembly import Reassembly
 from stack.streams.send import SendBuffer
@@ -22,6 +22,8 @@ class CryptoStream:
         if offset + len(data) - self._received.received > MAX_CRYPTO_BUFFER:
             raise TransportError(CRYPTO_BUFFER_EXCEEDED, f"CRYPTO data at offset {offset}", CRYPTO)
         self._received.add(offset, data)
+        if self._received.waiting > MAX_CRYPTO_PIECES:
+            raise TransportError(CRYPTO_BUFFER_EXCEEDED, "CRYPTO data in too many pieces", CRYPTO)
         return self._received.take()
 
     def write(self, room: int, parts: list[bytes | bytearray], sent_frames: list[SentFrame]) -> int:

@@ -3,6 +3,15 @@
 from stack.ranges import RangeSet
 
 
+class Pieces:
+    """How many disjoint pieces wait for gaps to fill, on all streams that share the count."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
 class Reassembly:
     """Bytes that arrive in any order, given out in order. Used by streams and by CRYPTO.
 
@@ -10,17 +19,19 @@ class Reassembly:
     nothing and memory is bounded by the window.
     """
 
-    __slots__ = ("_beyond", "_pending", "_ready", "received")
+    __slots__ = ("_beyond", "_pending", "_pieces", "_ready", "received")
 
-    def __init__(self) -> None:
+    def __init__(self, pieces: Pieces | None = None) -> None:
+        """`pieces`: where those that wait here are counted too."""
+        self._pieces = pieces or Pieces()
         self.received = 0  # bytes received without a gap; they are queued or were taken
         self._ready: list[bytes] = []
         self._pending = RangeSet()  # offsets held beyond the gap
         self._beyond = bytearray()  # from offset `received` on
 
     @property
-    def gaps(self) -> int:
-        """Number of pieces that wait for a gap to fill."""
+    def waiting(self) -> int:
+        """Number of disjoint pieces that wait for a gap to fill."""
         return len(self._pending)
 
     def add(self, offset: int, data: bytes) -> bool:
@@ -43,11 +54,15 @@ class Reassembly:
         if index > len(beyond):
             beyond.extend(bytes(index - len(beyond)))
         beyond[index : index + len(data)] = data
-        self._pending.add(offset, end)
+        pending = self._pending
+        before = len(pending.starts)
+        pending.add(offset, end)
         if offset > start:
+            self._pieces.count += len(pending.starts) - before
             return False
-        length = self._pending.ends[0] - start
-        self._pending.drop_below(start + length)
+        length = pending.ends[0] - start
+        pending.drop_below(start + length)
+        self._pieces.count += len(pending.starts) - before
         self._ready.append(bytes(beyond[:length]))
         del beyond[:length]
         self.received = start + length
@@ -67,6 +82,7 @@ class Reassembly:
 
     def clear(self) -> None:
         """Drop everything held."""
+        self._pieces.count -= len(self._pending)
         self._ready.clear()
         self._pending.clear()
         self._beyond.clear()

@@ -9,9 +9,9 @@ from stack.errors import (
     INTERNAL_ERROR,
     TransportError,
 )
-from stack.limits import MAX_STREAM_GAPS
+from stack.limits import BYTES_PER_PIECE, MAX_PIECES
 from stack.streams.flow import ReceiveWindow
-from stack.streams.reassembly import Reassembly
+from stack.streams.reassembly import Pieces, Reassembly
 from stack.streams.trace import StreamTrace
 
 
@@ -63,17 +63,23 @@ class ReceiveStream:
         "window",
     )
 
-    def __init__(self, stream_id: int, window: int, trace: StreamTrace | None = None) -> None:
-        """`window`: bytes that the peer may send before the application reads."""
+    def __init__(
+        self,
+        stream_id: int,
+        window: ReceiveWindow,
+        pieces: Pieces | None = None,
+        trace: StreamTrace | None = None,
+    ) -> None:
+        """`window`: what the peer may send before the application reads; `pieces`: counts those of all streams."""
         self._trace = trace
         self.stream_id = stream_id
-        self.window = ReceiveWindow(window)
+        self.window = window
         self.state = ReceiveState.RECV
         self.final_size: int | None = None
         self.reset_code = 0
         self.discarding = False  # the application stopped reading; data is taken and forgotten
         self.announced = False  # StreamReadable was said and the application has not come up empty since
-        self._buffer = Reassembly()
+        self._buffer = Reassembly(pieces)
         self._read = 0
 
     @property
@@ -120,8 +126,8 @@ class ReceiveStream:
             self._move(Trigger.FIN)
         buffer = self._buffer
         news = buffer.add(offset, data)
-        if not news and buffer.gaps > MAX_STREAM_GAPS:
-            raise TransportError(INTERNAL_ERROR, f"stream {self.stream_id}: too many gaps", frame_type)
+        if not news and buffer.waiting > MAX_PIECES + window.size // BYTES_PER_PIECE:
+            raise TransportError(INTERNAL_ERROR, f"stream {self.stream_id}: data in too many pieces", frame_type)
         if buffer.received == self.final_size:
             self._move(Trigger.ALL)
             news = True

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from stack.errors import FRAME_ENCODING_ERROR, TransportError
 from stack.events import ConnectionEvent, StreamReadable, StreamWritable
+from stack.limits import MAX_PIECES
 from stack.stats import ConnectionStats
 from stack.wire.frames import STREAM_FIN, STREAM_LEN, STREAM_OFF
 from stack.wire.varint import MAX_VARINT, Truncated, decode_varint
@@ -17,12 +18,13 @@ if TYPE_CHECKING:
 class ReceivedFrames:
     """Handlers of frames about the streams of a table. They find the stream, let its parts do the work, and report."""
 
-    __slots__ = ("_emit", "_flow", "_stats", "_streams", "_table")
+    __slots__ = ("_emit", "_flow", "_pieces", "_stats", "_streams", "_table")
 
     def __init__(self, table: "StreamTable", emit: Callable[[ConnectionEvent], None], stats: ConnectionStats) -> None:
         self._table = table
         self._streams = table.streams
         self._flow = table.flow
+        self._pieces = table.pieces
         self._emit = emit
         self._stats = stats
 
@@ -60,6 +62,8 @@ class ReceivedFrames:
         elif receive.discarding:
             self._table.on_consumed(receive, receive.consumed - before)
             self._table.forget_if_finished(stream)
+        elif self._pieces.count > MAX_PIECES:
+            self._flow.check_pieces(self._pieces.count, frame_type)
         return end
 
     def on_reset_stream_frame(self, payload: bytes, position: int, frame_type: int, packet: "ReceivedPacket") -> int:

@@ -117,7 +117,7 @@ class SendBuffer:
         if start >= end:
             return
         self.lost.add(start, end)
-        for acked_start, acked_end in self._acked:
+        for acked_start, acked_end in self._acked.overlapping(start, end):
             self.lost.subtract(acked_start, acked_end)
 
     def offer_again(self) -> None:
@@ -149,7 +149,7 @@ class SendStream:
         "stop_code",
         "stream_id",
         "urgency",
-        "wants_writable",
+        "writable_below",
     )
 
     def __init__(self, stream_id: int, max_data: int, table: "StreamTable") -> None:
@@ -165,7 +165,7 @@ class SendStream:
         self.urgency = DEFAULT_URGENCY
         self.incremental = True  # takes turns with equally urgent streams
         self.queued = False  # stands in the scheduler's queue
-        self.wants_writable = False  # a write took less than it was given
+        self.writable_below = -1  # bytes held from which on a write that had to wait can go on; -1: none waits
         self.reset_code: int | None = None
         self.stop_code: int | None = None
 
@@ -180,22 +180,26 @@ class SendStream:
         if self._table.trace is not None:
             self._table.trace.moved(self.stream_id, "sending", old.value, self.state.value)
 
-    def write(self, data: bytes | memoryview, end: bool, room: int) -> int:
-        """Take at most `room` bytes of `data`; `end` counts when all of it was taken. Returns the bytes taken."""
+    def write(self, data: bytes | memoryview, end: bool, capacity: int) -> int:
+        """Take as much of `data` as may be held in all, `capacity` bytes; return how much that was.
+
+        `end` counts when all was taken. If not, the application is told when an eighth of the capacity is free: sooner
+        would wake it for crumbs; later, with a congestion window near the capacity, would starve it.
+        """
         if self.stop_code is not None:
             raise StreamStopped(self.stream_id, self.stop_code)
         if self.reset_code is not None:
             raise StreamError(f"stream {self.stream_id} was reset by this end: nothing more can be written")
         if self.fin_written:
             raise StreamError(f"stream {self.stream_id} has ended: nothing more can be written")
-        taken = min(len(data), room)
+        taken = max(min(len(data), capacity - self.buffer.held), 0)
         if taken:
             self.buffer.append(data if taken == len(data) else memoryview(data)[:taken])
         if taken == len(data):
             if end:
                 self.fin_written = self.fin_pending = True
         else:
-            self.wants_writable = True
+            self.writable_below = 7 * capacity // 8
         return taken
 
     def pending(self) -> bool:
@@ -235,7 +239,8 @@ class SendStream:
             if self.state is SendState.DATA_SENT:
                 self._move(Trigger.ALL_ACKED)
                 self._table.on_send_finished(self)
-        elif self.wants_writable:
+        elif buffer.held <= self.writable_below:
+            self.writable_below = -1
             self._table.on_send_room(self)
 
     def on_lost(self, sent: SentFrame, now: int) -> None:

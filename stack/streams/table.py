@@ -1,7 +1,7 @@
 """All streams of a connection: application verbs, and what streams send beside data (RFC 9000 sections 2 to 4)."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from stack.config import Config
 from stack.control import ControlFrames
@@ -19,7 +19,8 @@ from stack.events import (
 )
 from stack.sent_frame import SentFrame
 from stack.stats import ConnectionStats
-from stack.streams.flow import ConnectionFlow
+from stack.streams.flow import ConnectionFlow, ReceiveWindow
+from stack.streams.reassembly import Pieces
 from stack.streams.receive import ReceiveState, ReceiveStream
 from stack.streams.received_frames import ReceivedFrames
 from stack.streams.scheduler import Scheduler
@@ -35,6 +36,9 @@ from stack.wire.frames import (
 )
 from stack.wire.parameters import TransportParameters
 
+if TYPE_CHECKING:
+    from stack.path.path import Path
+
 # Kinds of control frames, the low bits of their key; the rest is the stream ID
 _MAX_STREAM_DATA: Final = 0
 _RESET_STREAM: Final = 1
@@ -48,11 +52,13 @@ class StreamTable:
     __slots__ = (
         "_config",
         "_control",
+        "_current_path",
         "_emit",
         "_is_client",
         "_peer_parameters",
         "flow",
         "limits",
+        "pieces",
         "received",
         "scheduler",
         "streams",
@@ -66,6 +72,7 @@ class StreamTable:
         control: ControlFrames,
         emit: Callable[[ConnectionEvent], None],
         stats: ConnectionStats,
+        current_path: Callable[[], "Path"],
         trace: StreamTrace | None = None,
     ) -> None:
         self.trace = trace
@@ -73,8 +80,11 @@ class StreamTable:
         self._is_client = is_client
         self._control = control
         self._emit = emit
-        self.flow = ConnectionFlow(config.initial_max_data, control, trace)
+        self._current_path = current_path
+        window = ReceiveWindow(config.initial_max_data, config.max_data_window)
+        self.flow = ConnectionFlow(window, control, current_path, trace)
         self.scheduler = Scheduler(self.flow, stats)
+        self.pieces = Pieces()  # beyond gaps, on all streams
         self.streams: dict[int, Stream] = {}
         self.limits = StreamLimits(config.initial_max_streams_bidi, config.initial_max_streams_uni, control, emit)
         self.received = ReceivedFrames(self, emit, stats)
@@ -102,19 +112,25 @@ class StreamTable:
             self.streams[stream_id] = Stream(stream_id, send, None)
         else:
             send = SendStream(stream_id, parameters.initial_max_stream_data_bidi_remote, self)
-            receive = ReceiveStream(stream_id, config.initial_max_stream_data_bidi_local, self.trace)
+            receive = self._receive_stream(stream_id, config.initial_max_stream_data_bidi_local)
             self.streams[stream_id] = Stream(stream_id, send, receive)
         return stream_id
 
     def write(self, stream_id: int, data: bytes | memoryview, end: bool) -> int:
-        """Take data for sending, at most what `send_buffer` leaves room for; return how many bytes."""
+        """Take data for sending, at most what the send buffer leaves room for; return how many bytes."""
         stream = self.streams.get(stream_id)
         if stream is None or stream.send is None:
             raise StreamError(f"stream {stream_id} is not open for writing")
         send = stream.send
-        taken = send.write(data, end, max(self._config.send_buffer - send.buffer.held, 0))
+        taken = send.write(data, end, self._send_buffer())
         self.queue(send)
         return taken
+
+    def _send_buffer(self) -> int:
+        """Bytes that a stream may hold: two congestion windows, one in flight and one to follow, within the limits."""
+        config = self._config
+        window = self._current_path().congestion.congestion_window
+        return max(config.send_buffer, min(2 * window, config.max_send_buffer))
 
     def read(self, stream_id: int, limit: int | None) -> tuple[bytes, bool]:
         """Give out data in order, and whether that was the last of it."""
@@ -179,13 +195,8 @@ class StreamTable:
             self.trace.blocked(stream.stream_id, stream.max_data)
 
     def on_send_room(self, stream: SendStream) -> None:
-        """Acknowledgments made room for a write that had to wait; told when an eighth of the buffer is free.
-
-        Sooner would wake the application for crumbs; later, with a window near the buffer's size, would starve it.
-        """
-        if 8 * stream.buffer.held <= 7 * self._config.send_buffer:
-            stream.wants_writable = False
-            self._emit(StreamWritable(stream.stream_id))
+        """Acknowledgments made room for a write that had to wait."""
+        self._emit(StreamWritable(stream.stream_id))
 
     def on_send_finished(self, stream: SendStream) -> None:
         """Everything written, or the reset, was acknowledged."""
@@ -209,7 +220,7 @@ class StreamTable:
         if receive is None:
             return b""
         if kind == _MAX_STREAM_DATA and receive.state is ReceiveState.RECV:
-            return encode_max_stream_data(stream_id, receive.window.next_limit())
+            return encode_max_stream_data(stream_id, self.flow.next_stream_limit(receive.window))
         if kind == _STOP_SENDING and receive.open:
             return encode_stop_sending(stream_id, stream.stop_code)
         return b""
@@ -246,10 +257,10 @@ class StreamTable:
             return None
         config = self._config
         if kind == UNIDIRECTIONAL:
-            stream = Stream(stream_id, None, ReceiveStream(stream_id, config.initial_max_stream_data_uni, self.trace))
+            stream = Stream(stream_id, None, self._receive_stream(stream_id, config.initial_max_stream_data_uni))
         else:
             send = SendStream(stream_id, self._peer_parameters.initial_max_stream_data_bidi_local, self)
-            receive = ReceiveStream(stream_id, config.initial_max_stream_data_bidi_remote, self.trace)
+            receive = self._receive_stream(stream_id, config.initial_max_stream_data_bidi_remote)
             stream = Stream(stream_id, send, receive)
         self.streams[stream_id] = stream
         self._emit(StreamOpened(stream_id))
@@ -261,6 +272,11 @@ class StreamTable:
             return False
         self._control.owe(self, send.stream_id << 3 | _RESET_STREAM)
         return True
+
+    def _receive_stream(self, stream_id: int, window: int) -> ReceiveStream:
+        return ReceiveStream(
+            stream_id, ReceiveWindow(window, self._config.max_stream_data_window), self.pieces, self.trace
+        )
 
     def sending(self, stream_id: int, frame_type: int) -> Stream | None:
         """The stream that a frame about our sending part names; None if it is finished."""

@@ -35,6 +35,7 @@ def _config(is_client: bool) -> Config:
         initial_max_stream_data_bidi_local=MAX_STREAM_DATA,
         initial_max_stream_data_bidi_remote=MAX_STREAM_DATA,
         send_buffer=UNDELIVERED,
+        max_send_buffer=UNDELIVERED,
         datagram_size=DATAGRAM_SIZE,
     )
 

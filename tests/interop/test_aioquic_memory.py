@@ -131,6 +131,7 @@ def test_small_windows_never_stall_a_lossy_transfer(ours: str, seed: int) -> Non
         "initial_max_stream_data_bidi_remote": 6_000,
         "initial_max_stream_data_uni": 6_000,
         "send_buffer": 7_000,
+        "max_send_buffer": 7_000,
     }
     pair = make_pair(
         ours,

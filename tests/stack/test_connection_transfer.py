@@ -42,6 +42,7 @@ def test_all_bytes_arrive_whatever_is_lost(seed: int, rate: float, window: int, 
         "initial_max_stream_data_bidi_local": window,
         "initial_max_stream_data_bidi_remote": window // 2,
         "send_buffer": send_buffer,
+        "max_send_buffer": send_buffer,
         "max_idle_timeout_ms": 0,
     }
     pair = Pair(client=limits, server=limits)

@@ -1,6 +1,7 @@
 """A stream table by itself: frames in as bytes, frames out as values, events in a list."""
 
 from operator import attrgetter
+from types import SimpleNamespace
 from typing import Any
 
 from quicsim.certificates import test_certificate
@@ -34,7 +35,11 @@ class StreamBench:
         self.control = ControlFrames()
         self.stats = ConnectionStats()
         self.config = Config(tls=ClientTls(trust=test_certificate()), **config)
-        self.table = StreamTable(self.config, is_client, self.control, self.events.append, self.stats)
+        self.now = 0  # ns
+        self.rtt = SimpleNamespace(smoothed_rtt_ns=0)  # of the path; without a round-trip time no window grows
+        self.congestion = SimpleNamespace(congestion_window=0)
+        path: Any = SimpleNamespace(rtt=self.rtt, congestion=self.congestion)
+        self.table = StreamTable(self.config, is_client, self.control, self.events.append, self.stats, lambda: path)
         if peer is not None:
             self.table.set_peer_parameters(peer)
             self.events.clear()
@@ -49,6 +54,7 @@ class StreamBench:
         """Return the frames of one packet with `room` bytes for them, and what is remembered of them."""
         parts: list[bytes | bytearray] = []
         sent: list[SentFrame] = []
+        self.control.now = self.now
         used = self.control.write(room, parts, sent)
         used += self.table.scheduler.write(room - used, parts, sent)
         payload = b"".join(parts)

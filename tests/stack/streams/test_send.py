@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from stack.errors import StreamError, StreamStopped
 from stack.events import StreamSent, StreamWritable
 from stack.sent_frame import SentFrame
+from stack.streams.flow import ReceiveWindow
 from stack.streams.receive import ReceiveStream
 from stack.streams.send import TRANSITIONS, SendBuffer, SendState, Trigger
 from stack.wire.frames import (
@@ -72,7 +73,7 @@ def test_the_receiver_gets_the_same_bytes_whatever_is_lost(
     for piece in pieces:
         assert bench.table.write(stream_id, piece, False) == len(piece)
     bench.table.write(stream_id, b"", True)
-    receiver, received = ReceiveStream(stream_id, 1 << 20), bytearray()
+    receiver, received = ReceiveStream(stream_id, ReceiveWindow(1 << 20)), bytearray()
     in_flight: list[tuple[list[StreamFrame], list[SentFrame]]] = []
 
     def deliver(frames: list[StreamFrame]) -> None:
