@@ -10,7 +10,8 @@ from stack.observer import Address
 
 if TYPE_CHECKING:
     from stack import connection as stack
-    from stack.endpoint import Endpoint, Transmit
+    from stack.endpoint import Endpoint
+    from stack.transmit import Transmit
 
 
 class Carrier(Protocol):

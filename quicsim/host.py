@@ -8,7 +8,7 @@ from quicsim.driver import Driver
 from quicsim.engine import Engine, Future
 
 if TYPE_CHECKING:
-    from stack.endpoint import Transmit
+    from stack.transmit import Transmit
 
 SENT: Final = "sent"
 RECEIVED: Final = "received"

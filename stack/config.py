@@ -1,9 +1,11 @@
 """What an endpoint announces and how it behaves. Validated once, when made."""
 
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
 
 from stack.congestion import check_registered
 from stack.errors import ConfigError
+from stack.observer import Address
 from stack.tls.engine import EngineFactory
 from stack.wire.parameters import MAX_STREAMS
 from stack.wire.varint import MAX_VARINT
@@ -50,6 +52,11 @@ class Config:
     ack_delay_exponent: int = 3
     max_ack_delay_ms: int = 25
     active_connection_id_limit: int = 7
+    # Ask clients to stay with their address (a NAT may still move them), and where they should better go after the
+    # handshake (RFC 9000 section 9.6)
+    disable_active_migration: bool = False
+    preferred_address_v4: Address | None = None
+    preferred_address_v6: Address | None = None
     grease_quic_bit: bool = True  # take packets with any fixed bit, and send such to a peer that does too (RFC 9287)
 
     # Behaviour
@@ -65,6 +72,7 @@ class Config:
     initial_rtt_ms: float = 333.0  # RFC 9002 section 6.2.2
     congestion: str = "new_reno"
     pacing: bool = True
+    use_preferred_address: bool = True  # client: move to the server's preferred address, if it has announced one
 
     def __post_init__(self) -> None:
         bounds = {
@@ -90,6 +98,7 @@ class Config:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ConfigError(f"{name} = {value!r}: must be from {low} to {high}")
+        self._check_preferred_addresses()
         if not 1 <= self.initial_rtt_ms <= 60_000:
             raise ConfigError(f"initial_rtt_ms = {self.initial_rtt_ms!r}: must be from 1 to 60000")
         if self.retry not in ("never", "always", "load"):
@@ -101,3 +110,19 @@ class Config:
             raise ConfigError(f"versions = {unknown or '()'}: must be one or more of {known}")
         if self.original_version is not None and self.original_version not in self.versions:
             raise ConfigError(f"original_version = 0x{self.original_version:x}: must be one of versions")
+
+    def _check_preferred_addresses(self) -> None:
+        for name, kind in (("preferred_address_v4", IPv4Address), ("preferred_address_v6", IPv6Address)):
+            value: Address | None = getattr(self, name)
+            if value is None:
+                continue
+            if self.connection_id_length == 0:
+                # rfc9000:18.2:5
+                raise ConfigError(f"{name} = {value!r}: needs connection IDs, so connection_id_length must not be 0")
+            try:
+                host, port = value
+                kind(host)
+            except ValueError:
+                host, port = "", 0
+            if not host or not 1 <= port <= 65_535:
+                raise ConfigError(f"{name} = {value!r}: must be an {kind.__name__} and a port from 1 to 65535")

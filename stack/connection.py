@@ -11,11 +11,12 @@ from stack.events import ConnectionEvent
 from stack.handshake import Handshake
 from stack.idle import IdleTimer
 from stack.lifecycle import State
+from stack.migration import Migration
 from stack.negotiation import VersionNegotiation
 from stack.observer import Address, Observer
 from stack.path.connection_ids import LocalConnectionIds, RemoteConnectionIds
 from stack.path.path import Path
-from stack.path.validation import PathValidation
+from stack.path.paths import Paths
 from stack.randomness import Randomness
 from stack.receiver import Receiver
 from stack.recovery.acknowledgments import NEVER, Acknowledgments
@@ -28,6 +29,7 @@ from stack.streams.send import DEFAULT_URGENCY
 from stack.streams.table import StreamTable
 from stack.streams.trace import StreamTrace
 from stack.tls.engine import APPLICATION, HANDSHAKE, INITIAL
+from stack.transmit import Transmit
 from stack.wire import header as wire
 from stack.wire.versions import VERSIONS
 
@@ -43,6 +45,7 @@ class Connection:
     """A connection, either role. Made by `Endpoint`; after any verb call `Endpoint.transmit`."""
 
     __slots__ = (
+        "_paths_made",
         "alpn",
         "closing",
         "config",
@@ -55,9 +58,11 @@ class Connection:
         "is_client",
         "keys_arrived",
         "local_ids",
+        "migration",
         "negotiation",
         "original_destination_cid",
-        "path",
+        "paths",
+        "peer_max_datagram_size",
         "receiver",
         "recovery",
         "remote_ids",
@@ -70,7 +75,6 @@ class Connection:
         "stats",
         "streams",
         "trace",
-        "validation",
         "version",
     )
 
@@ -108,15 +112,13 @@ class Connection:
         if self.trace is not None:
             self.trace.connection_started(now, local, remote, local_cid, remote_cid)
 
-        self.path = Path(
-            local,
-            remote,
-            datagram_size=config.datagram_size,
-            congestion=config.congestion,
-            initial_rtt_ns=round(config.initial_rtt_ms * MILLISECOND),
-            pacing=config.pacing,
-            validated=is_client,
-        )
+        self.control = ControlFrames()
+        self.remote_ids = RemoteConnectionIds(remote_cid, config.active_connection_id_limit, self.control)
+        self._paths_made = 0
+        self.peer_max_datagram_size = config.datagram_size  # bytes; less if the peer takes less
+        first = self._make_path(local, remote)
+        first.validated = is_client
+        self.paths = Paths(first, self._make_path, self.remote_ids, self.pto_ns)
         max_ack_delay_ns = config.max_ack_delay_ms * MILLISECOND
         exponent = config.ack_delay_exponent
         self.spaces = [
@@ -129,7 +131,6 @@ class Connection:
         initial, handshake, application = self.spaces
         # By packet type: Initial, 0-RTT, Handshake, Retry, Version Negotiation, 1-RTT
         self.space_of = (initial, None, handshake, None, None, application)
-        self.control = ControlFrames()
         self.recovery = LossRecovery(is_client, self.spaces, self.current_path, self.stats, self.trace)
         self.closing = Closing(self.emit, self.recovery.pto_ns, self.trace)
         self.idle = IdleTimer(config.max_idle_timeout_ms * MILLISECOND, now)
@@ -139,12 +140,12 @@ class Connection:
         )
         self.flow = self.streams.flow
         self.local_ids = LocalConnectionIds(local_cid, rng, reset_key, self.control, self._register, self._unregister)
-        self.remote_ids = RemoteConnectionIds(remote_cid, config.active_connection_id_limit, self.control)
-        self.validation = PathValidation(self.control)
+        self.migration = Migration(self, self.paths)
+        self.paths.watch(self.migration)
         self.negotiation = VersionNegotiation(self, reacted=False)
         self.handshake = Handshake(self)
-        self.receiver = Receiver(self, self.path)
-        self.sender = Sender(self, self.path)
+        self.receiver = Receiver(self)
+        self.sender = Sender(self)
         self.receiver.bind(bind_handlers(self))
 
     # State
@@ -165,9 +166,18 @@ class Connection:
         retry = self.retry_source_cid
         return self.original_destination_cid if retry is None else retry
 
+    @property
+    def path(self) -> Path:
+        """The path that new packets take."""
+        return self.paths.active
+
     def current_path(self) -> Path:
         """The path that new packets take."""
-        return self.path
+        return self.paths.active
+
+    def pto_ns(self) -> int:
+        """The current PTO in ns, without backoff."""
+        return self.recovery.pto_ns()
 
     # Application verbs
 
@@ -224,6 +234,16 @@ class Connection:
         self.endpoint.wake(self)
         self.streams.stop_sending(stream_id, code)
 
+    def migrate(self, local: Address, now: int, probe: bool = True) -> None:
+        """Client: move the connection to another local address (RFC 9000 section 9).
+
+        With `probe`, once the new path is validated; else at once, for when the old path does not work any more. The
+        events PathChanged, PathValidated and PathFailed tell what came of it. Raises MigrationError, ConnectionClosed.
+        """
+        self._check_open()
+        self.migration.migrate(local, probe, now)
+        self.endpoint.wake(self)
+
     def close(self, now: int, code: int = 0, reason: str = "") -> None:
         """Close the connection with an application error code; nothing more is delivered."""
         self.closing.close(code, reason, True, now)
@@ -255,17 +275,22 @@ class Connection:
         self.recovery.replace(old, new, now)
         self.handshake.restart(now)
 
-    def receive(self, data: bytes, ecn: int, now: int) -> None:
+    def receive(self, data: bytes, source: Address, destination: Address, ecn: int, now: int) -> None:
         """Process a datagram. Whatever the peer did wrong becomes a CONNECTION_CLOSE here, and only here."""
+        path: Path | None = self.paths.active
+        if path is None or source != path.remote or destination != path.local:
+            path = self.migration.arrival(destination, source)
+            if path is None:
+                return  # rfc9000:9:3, rfc9000:9:7
         self.stats.datagrams_received += 1
         self.stats.bytes_received += len(data)
-        self.path.bytes_received += len(data)
+        path.bytes_received += len(data)
         if self.trace is not None:
             self.trace.datagram_received(now, len(data), ecn)
         if self.closing.silent:
             return
         try:
-            self.receiver.receive(data, now)
+            self.receiver.receive(data, path, now)
             while self.keys_arrived and not self.closing.over:
                 self.keys_arrived = False
                 self.receiver.retry_undecryptable(now)
@@ -273,10 +298,10 @@ class Connection:
             self.closing.fail(error, now)
         if not self.receiver.first_opened and self.remote_ids.matches_reset(data):
             self.closing.on_stateless_reset(now)  # rfc9000:10.3.1:2, rfc9000:10.3:9
-        if not self.path.validated:
+        if not self.paths.active.validated:
             self.recovery.arm(now)  # new credit may let a blocked server's timer run again
 
-    def transmit(self, now: int) -> list[bytes]:
+    def transmit(self, now: int) -> list[Transmit]:
         """The datagrams that may go now."""
         datagrams = self.sender.transmit(now)
         if self.trace is not None and self.streams.trace is not None:
@@ -292,6 +317,7 @@ class Connection:
         return min(
             self.recovery.timer_at,
             self.sender.pacing_at,
+            self.paths.timer_at,
             application if application else NEVER,
             self.idle.expires_at(self.recovery.pto_ns()),
         )
@@ -306,6 +332,8 @@ class Connection:
             closing.on_idle(now)
         elif self.recovery.timer_at <= now:
             self.recovery.on_timeout(now)
+        elif self.paths.timer_at <= now:
+            self.paths.on_timeout(now)
 
     def emit(self, event: ConnectionEvent) -> None:
         """Report an event to the application."""
@@ -316,6 +344,23 @@ class Connection:
         self.handshake.close()
         for connection_id in list(self.local_ids.by_sequence.values()):
             self._unregister(connection_id)
+
+    def _make_path(self, local: Address, remote: Address) -> Path:
+        """A fresh path that is no part of the connection yet."""
+        config = self.config
+        self._paths_made += 1
+        return Path(
+            local,
+            remote,
+            self.remote_ids.active,
+            datagram_size=self.peer_max_datagram_size,
+            congestion=config.congestion,
+            initial_rtt_ns=round(config.initial_rtt_ms * MILLISECOND),
+            pacing=config.pacing,
+            validated=False,
+            limited=not self.is_client,
+            number=self._paths_made - 1,
+        )
 
     def _register(self, connection_id: bytes) -> None:
         self.endpoint.register(connection_id, self)

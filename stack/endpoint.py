@@ -1,7 +1,7 @@
 """An endpoint: routes datagrams to connections, accepts new ones, and turns its clock (RFC 9000 section 5.2)."""
 
 from heapq import heappop, heappush
-from typing import Final, NamedTuple
+from typing import Final
 
 from stack.address_validation import AddressValidation
 from stack.config import Config
@@ -14,6 +14,7 @@ from stack.observer import Address, Observer
 from stack.randomness import Randomness
 from stack.recovery.acknowledgments import NEVER
 from stack.stateless_reset import StatelessResets
+from stack.transmit import Transmit
 from stack.wire import header as wire
 from stack.wire.versions import VERSIONS
 
@@ -21,15 +22,6 @@ Event = ConnectionAccepted | ConnectionEvent
 
 CLIENT_FIRST_CID_LENGTH: Final = 8  # rfc9000:7.2:1
 _LONG_FORM: Final = 0x80
-
-
-class Transmit(NamedTuple):
-    """One UDP datagram to send; `ecn` is the codepoint, 0 to 3."""
-
-    payload: bytes
-    source: Address
-    destination: Address
-    ecn: int
 
 
 class Endpoint:
@@ -101,9 +93,7 @@ class Endpoint:
             connection = self._on_unknown(data, connection_id, source, destination, now)
             if connection is None:
                 return
-        elif source != connection.path.remote:
-            return  # rfc9000:9:3, rfc9000:9:7
-        connection.receive(data, ecn, now)
+        connection.receive(data, source, destination, ecn, now)
         if self._half_open and connection.closing.state is not State.HANDSHAKING:
             self._half_open.pop(id(connection), None)
         self.wake(connection)
@@ -116,9 +106,7 @@ class Endpoint:
         transmits, self._outbox = self._outbox, []
         self._ready = {}
         for connection in ready.values():
-            path = connection.path
-            for datagram in connection.transmit(now):
-                transmits.append(Transmit(datagram, path.local, path.remote, 0))
+            transmits += connection.transmit(now)
             self._set_alarm(connection)
         return transmits
 
@@ -171,6 +159,18 @@ class Endpoint:
         """Route them there no more."""
         self._by_cid.pop(connection_id, None)
 
+    def watch_path(self, connection: Connection, local: Address, remote: Address) -> None:
+        """Datagrams between these addresses may be `connection`'s although their connection ID does not tell."""
+        self._resets.watch(connection, local, remote)
+        if not self._cid_length:
+            self._by_addresses[local, remote] = connection
+
+    def unwatch_path(self, connection: Connection, local: Address, remote: Address) -> None:
+        """They are no more."""
+        self._resets.forget(connection, local, remote)
+        if self._by_addresses.get((local, remote)) is connection:
+            del self._by_addresses[local, remote]
+
     def new_token(self, connection: Connection, now: int) -> bytes:
         """Return a token that the client of `connection` may use for another one."""
         return self._address_validation.new_token(connection.path.remote, connection.version.number, now)
@@ -204,11 +204,9 @@ class Endpoint:
             now=now,
         )
         self.connections[id(connection)] = connection
-        self._resets.watch(connection)
+        self.watch_path(connection, local, remote)
         if local_cid:
             self.register(local_cid, connection)
-        else:
-            self._by_addresses[local, remote] = connection
         self.wake(connection)
         return connection
 
@@ -285,8 +283,8 @@ class Endpoint:
         connection.release()
         if not connection.is_client:
             self.unregister(connection.initial_destination_cid)
-        self._resets.forget(connection)
-        self._by_addresses.pop((connection.path.local, connection.path.remote), None)
+        for path in connection.paths.all:
+            self.unwatch_path(connection, path.local, path.remote)
         self._half_open.pop(key, None)
         self._alarm_of.pop(key, None)
         self._ready.pop(key, None)

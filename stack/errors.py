@@ -113,6 +113,10 @@ class ConnectionClosed(QuicError):
         self.remote = remote
 
 
+class MigrationError(QuicError):
+    """The connection can't move to another path (now); the message says why."""
+
+
 class StreamError(QuicError):
     """The application used a stream in a way that its state does not allow."""
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from stack.observer import Address
+
 if TYPE_CHECKING:
     from stack.connection import Connection
 
@@ -77,6 +79,30 @@ class StreamsAvailable:
 
 
 @dataclass(frozen=True, slots=True)
+class PathValidated:
+    """The peer receives at `remote` what comes from `local` (RFC 9000 section 8.2)."""
+
+    local: Address
+    remote: Address
+
+
+@dataclass(frozen=True, slots=True)
+class PathFailed:
+    """A path could not be validated in time; if it was in use, the last validated one is used again."""
+
+    local: Address
+    remote: Address
+
+
+@dataclass(frozen=True, slots=True)
+class PathChanged:
+    """Packets take this path from now on (RFC 9000 section 9)."""
+
+    local: Address
+    remote: Address
+
+
+@dataclass(frozen=True, slots=True)
 class ConnectionEnded:
     """The connection is closed for the application; nothing follows.
 
@@ -102,5 +128,8 @@ ConnectionEvent = (
     | StreamWritable
     | StreamSent
     | StreamsAvailable
+    | PathValidated
+    | PathFailed
+    | PathChanged
     | ConnectionEnded
 )

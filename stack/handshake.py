@@ -21,6 +21,7 @@ from stack.tls import engine as tls
 from stack.wire.frames import encode_handshake_done, encode_new_token
 from stack.wire.header import RETRY_TAG_LENGTH, LongHeader
 from stack.wire.parameters import (
+    PreferredAddress,
     TransportParameters,
     decode_transport_parameters,
     encode_transport_parameters,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 # Index in Connection.spaces by TLS level; 0-RTT and 1-RTT share a space
 SPACE_OF_LEVEL: Final = (0, 2, 1, 2)
 _HANDSHAKE_DONE_KEY: Final = 0
-_NEW_TOKEN_KEY: Final = 1
+_FIRST_TOKEN_KEY: Final = 1  # and the following ones: NEW_TOKEN frames, in the order of `_tokens`
 _KEY_NAMES: Final = ("initial", "0rtt", "handshake", "1rtt")
 
 
@@ -304,9 +305,7 @@ class Handshake:
         )
         if not connection.is_client:
             connection.control.owe(self, _HANDSHAKE_DONE_KEY)
-            if connection.config.new_token:
-                self._tokens.append(connection.endpoint.new_token(connection, now))
-                connection.control.owe(self, _NEW_TOKEN_KEY)
+            self.offer_token(now)
             self._confirm(now)
 
     def _confirm(self, now: int) -> None:
@@ -317,6 +316,7 @@ class Handshake:
         self._discard(tls.INITIAL, now)
         self._discard(tls.HANDSHAKE, now)  # rfc9001:4.9.2:1
         connection.emit(HandshakeConfirmed())
+        connection.migration.on_confirmed(now)
 
     # Transport parameters
 
@@ -336,7 +336,8 @@ class Handshake:
             max_ack_delay=config.max_ack_delay_ms,
             grease_quic_bit=config.grease_quic_bit,
             version_information=connection.negotiation.information(),
-            disable_active_migration=True,  # a connection stays with the addresses it was made for
+            # Without connection IDs nothing tells whose the packets from another address are
+            disable_active_migration=config.disable_active_migration or not connection.local_ids.length,
             active_connection_id_limit=config.active_connection_id_limit,
             initial_source_connection_id=connection.local_ids.first,
         )
@@ -346,6 +347,11 @@ class Handshake:
             if config.stateless_reset and connection.local_ids.length:  # else it would serve many: rfc9000:10.3.2:5
                 parameters.stateless_reset_token = stateless_reset_token(
                     connection.reset_key, connection.local_ids.first
+                )
+            if config.preferred_address_v4 or config.preferred_address_v6:
+                connection_id, token = connection.local_ids.reserve()
+                parameters.preferred_address = PreferredAddress(
+                    config.preferred_address_v4, config.preferred_address_v6, connection_id, token
                 )
         return parameters
 
@@ -375,6 +381,9 @@ class Handshake:
                 raise TransportError(TRANSPORT_PARAMETER_ERROR, "retry_source_connection_id is not that of the Retry")
             if parameters.stateless_reset_token is not None:
                 connection.remote_ids.set_handshake_reset_token(parameters.stateless_reset_token)
+            preferred = parameters.preferred_address
+            if preferred is not None:
+                connection.remote_ids.add_preferred(preferred.connection_id, preferred.stateless_reset_token)
         if connection.is_client:
             connection.negotiation.check(parameters.version_information)
         else:
@@ -388,15 +397,24 @@ class Handshake:
         connection.recovery.max_ack_delay_ns = parameters.max_ack_delay * 1_000_000
         connection.recovery.peer_ack_delay_exponent = parameters.ack_delay_exponent
         connection.idle.negotiate(connection.config.max_idle_timeout_ms, parameters.max_idle_timeout)
-        if parameters.max_udp_payload_size < connection.path.datagram_size:
+        if parameters.max_udp_payload_size < connection.peer_max_datagram_size:
+            connection.peer_max_datagram_size = parameters.max_udp_payload_size
             connection.path.set_datagram_size(parameters.max_udp_payload_size)
 
     # HANDSHAKE_DONE and NEW_TOKEN, the control frames of the handshake
 
+    def offer_token(self, now: int) -> None:
+        """A server gives the client a token for its next connection from the address that it has now."""
+        connection = self._connection
+        if connection.config.new_token:
+            self._tokens.append(connection.endpoint.new_token(connection, now))
+            connection.control.owe(self, _FIRST_TOKEN_KEY + len(self._tokens) - 1)
+
     def write_frame(self, key: int) -> bytes:
         """HANDSHAKE_DONE or NEW_TOKEN."""
-        # rfc9000:8.1.3:7 the same token when it was lost
-        return encode_handshake_done() if key == _HANDSHAKE_DONE_KEY else encode_new_token(self._tokens[0])
+        if key == _HANDSHAKE_DONE_KEY:
+            return encode_handshake_done()
+        return encode_new_token(self._tokens[key - _FIRST_TOKEN_KEY])  # rfc9000:8.1.3:7 the same when it was lost
 
     def on_acked(self, sent: SentFrame, now: int) -> None:
         """The client knows."""

@@ -31,8 +31,13 @@ MAX_CRYPTO_PIECES: Final = 256
 # Packets that arrived before their keys, per connection: one flight of a server with a long chain.
 MAX_UNDECRYPTABLE_PACKETS: Final = 16
 
-# PATH_CHALLENGE frames to answer that have not been answered yet; more are dropped (CVE-2023-49295's class).
+# PATH_CHALLENGE frames of one path to answer that have not been answered yet; more are dropped (CVE-2023-49295's
+# class).
 MAX_PATH_RESPONSES: Final = 8
+
+# Paths of one connection, the active one included: an address that a packet claims to come from costs a Path, a
+# connection ID and a validation. The one that is unused for longest goes first (RFC 9000 section 9.3).
+MAX_PATHS: Final = 4
 
 # RETIRE_CONNECTION_ID frames owed at a time; a peer that makes us owe more than this closes the connection with
 # CONNECTION_ID_LIMIT_ERROR (RFC 9000 section 5.1.2; CVE-2024-22189's class).

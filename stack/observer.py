@@ -22,6 +22,7 @@ class PacketInfo(NamedTuple):
     spin: int  # 1-RTT only
     size: int  # whole protected packet, bytes
     payload: bytes  # plaintext frames
+    path: int = 0  # number of the path that it took; 0 is that of the handshake
 
 
 class RecoveryMetrics(NamedTuple):
@@ -37,6 +38,7 @@ class RecoveryMetrics(NamedTuple):
     ssthresh: int | None  # bytes; None while infinite
     packets_in_flight: int
     pacing_rate: int | None  # bits per second; None when not pacing
+    path: int = 0  # number of the path
 
 
 class ConnectionObserver(Protocol):
@@ -44,6 +46,15 @@ class ConnectionObserver(Protocol):
 
     def connection_started(self, now: int, local: Address, remote: Address, scid: bytes, dcid: bytes) -> None:
         """The connection exists: its first path and connection IDs."""
+
+    def path_assigned(self, now: int, path: int, local: Address, remote: Address) -> None:
+        """A further path belongs to the connection; `path` is its number, and 0 that of the first."""
+
+    def path_dropped(self, now: int, path: int) -> None:
+        """A path is forgotten."""
+
+    def migration_state(self, now: int, state: str, path: int) -> None:
+        """A path is validated or becomes the active one; states as in qlog ("probing_started", …)."""
 
     def version_selected(self, now: int, version: int) -> None:
         """The QUIC version is known."""

@@ -31,28 +31,28 @@ class _Undecryptable(NamedTuple):
     end: int
     destination_cid: bytes
     source_cid: bytes
+    path: "Path"
 
 
 class Receiver:
     """The receiving half of a connection."""
 
-    __slots__ = ("_connection", "_fixed_bit", "_handlers", "_packet", "_undecryptable", "first_opened", "path")
+    __slots__ = ("_connection", "_fixed_bit", "_handlers", "_packet", "_undecryptable", "first_opened")
 
-    def __init__(self, connection: "Connection", path: "Path") -> None:
+    def __init__(self, connection: "Connection") -> None:
         self._connection = connection
         # The bit that must be 1 in every packet: none once we announced that we don't look at it (rfc9287:3:2)
         self._fixed_bit = 0 if connection.config.grease_quic_bit else _FIXED_BIT
         self._handlers: list[Handler | None] = []
         self._undecryptable: list[_Undecryptable] = []
-        self._packet = ReceivedPacket(connection.spaces[0], path, b"", 0)  # one object serves every packet
+        self._packet = ReceivedPacket(connection.spaces[0], connection.path, b"", 0)  # one object serves every packet
         self.first_opened = False  # whether the first packet of the last datagram was authentic
-        self.path = path
 
     def bind(self, handlers: list[Handler | None]) -> None:
         """Set the frame handlers, once the connection's parts exist."""
         self._handlers = handlers
 
-    def receive(self, data: bytes, now: int) -> None:
+    def receive(self, data: bytes, path: "Path", now: int) -> None:
         """Process a datagram's packets in order (rfc9000:12.2:6). Raises TransportError for what must close us."""
         self.first_opened = False
         start, end = 0, len(data)
@@ -76,7 +76,7 @@ class Receiver:
             elif destination != first_destination:
                 self._drop(packet_type, end - start, "unknown_connection_id", now)
                 return
-            self._process(packet_type, data, start, offset, packet_end, destination, source, now)
+            self._process(packet_type, data, start, offset, packet_end, destination, source, path, now)
             start = packet_end
 
     def retry_undecryptable(self, now: int) -> None:
@@ -131,6 +131,7 @@ class Receiver:
         end: int,
         destination_cid: bytes,
         source_cid: bytes,
+        path: "Path",
         now: int,
     ) -> None:
         """Authenticate the packet at `start` to `end` of a datagram and process its frames."""
@@ -147,7 +148,8 @@ class Receiver:
                 keys = connection.negotiation.initial_keys(version)
         if keys is None:
             self._keep_undecryptable(
-                _Undecryptable(packet_type, data, start, packet_number_offset, end, destination_cid, source_cid), now
+                _Undecryptable(packet_type, data, start, packet_number_offset, end, destination_cid, source_cid, path),
+                now,
             )
             return
         acks = space.acks
@@ -168,7 +170,7 @@ class Receiver:
             return
         if connection.trace is not None:
             self._trace_received(
-                packet_type, first, number, version, end - start, destination_cid, source_cid, payload, now
+                packet_type, first, number, version, end - start, destination_cid, source_cid, payload, path, now
             )
         if first & (_LONG_RESERVED if first & _LONG_FORM else _SHORT_RESERVED):
             # rfc9000:17.2:9, rfc9000:17.3.1:3
@@ -178,9 +180,14 @@ class Receiver:
             return
         if packet_type == wire.INITIAL:
             connection.negotiation.on_initial(version, now)
+        elsewhere = path is not connection.paths.active
+        if elsewhere and connection.migration.refuses(path, number):
+            self._drop(packet_type, end - start, "unsupported", now)
+            return
         connection.stats.packets_received += 1
+        path.destination_cid = destination_cid
         packet = self._packet
-        packet.space, packet.destination_cid, packet.now = space, destination_cid, now
+        packet.space, packet.path, packet.destination_cid, packet.now = space, path, destination_cid, now
         if connection.closing.over:
             if connection.closing.state is State.CLOSING:
                 connection.closing.on_packet_while_closing(payload, now)
@@ -189,6 +196,8 @@ class Receiver:
         eliciting = self._process_frames(payload, packet)
         # rfc9000:13.1:1 acknowledge only what was processed
         acks.on_received(number, eliciting, now)
+        if elsewhere and packet_type == wire.ONE_RTT and not connection.closing.over:
+            connection.migration.on_packet(path, number, payload, now)
 
     def _process_frames(self, payload: bytes, packet: ReceivedPacket) -> bool:
         """Dispatch every frame; return whether the packet asks for an ACK."""
@@ -254,6 +263,7 @@ class Receiver:
         destination_cid: bytes,
         source_cid: bytes,
         payload: bytes,
+        path: "Path",
         now: int,
     ) -> None:
         trace = self._connection.trace
@@ -273,6 +283,7 @@ class Receiver:
                 spin=first >> 5 & 1 if short else 0,
                 size=size,
                 payload=payload,
+                path=path.number,
             ),
         )
 

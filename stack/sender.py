@@ -6,12 +6,14 @@ from stack.crypto.packet_protection import TAG_LENGTH, protect_packet
 from stack.lifecycle import State
 from stack.limits import MAX_DATAGRAMS_PER_TRANSMIT
 from stack.observer import PacketInfo
+from stack.path.validation import SMALLEST_PATH_MTU
 from stack.recovery.acknowledgments import NEVER
 from stack.recovery.sent import SentPacket
 from stack.sent_frame import SentFrame
 from stack.tls.engine import APPLICATION, HANDSHAKE, INITIAL
+from stack.transmit import Transmit
 from stack.wire import header as wire
-from stack.wire.frames import PING
+from stack.wire.frames import PING, encode_path_challenge, encode_path_response
 from stack.wire.header import SMALLEST_INITIAL_DATAGRAM
 from stack.wire.packet_number import packet_number_length
 from stack.wire.varint import varint_size
@@ -60,32 +62,34 @@ class Draft:
 class Sender:
     """The sending half of a connection. `pacing_at` is when pacing lets the next datagram go, NEVER if not waiting."""
 
-    __slots__ = ("_connection", "_quota", "grease", "pacing_at", "path")
+    __slots__ = ("_connection", "_quota", "grease", "pacing_at")
 
-    def __init__(self, connection: "Connection", path: "Path") -> None:
+    def __init__(self, connection: "Connection") -> None:
         self._connection = connection
-        self.path = path
         self.pacing_at = NEVER
         self.grease = False  # whether the peer takes packets with any fixed bit
         self._quota = 0  # bytes that may still be put in flight by this call of transmit()
 
-    def transmit(self, now: int) -> list[bytes]:
+    def transmit(self, now: int) -> list[Transmit]:
         """Return the datagrams that may go now, in order."""
         connection = self._connection
         closing = connection.closing
+        paths = connection.paths
+        path = paths.active
         self.pacing_at = NEVER
-        self._quota = self.path.send_quota(now)
         if closing.over:
             if closing.pending and closing.state is State.CLOSING:
                 closing.pending = False
-                return self._close_datagram(now)
+                return self._close_datagram(path, now)
             return []
-        datagrams: list[bytes] = []
+        datagrams = self._path_datagrams(now) if paths.owed else []
+        self._quota = path.send_quota(now)
+        local, remote = path.local, path.remote
         while len(datagrams) < MAX_DATAGRAMS_PER_TRANSMIT:
-            datagram = self._next_datagram(now)
+            datagram = self._next_datagram(path, now)
             if not datagram:
                 break
-            datagrams.append(datagram)
+            datagrams.append(Transmit(datagram, local, remote, 0))
         else:
             self.pacing_at = now  # more is ready: come back at once
         if datagrams:
@@ -93,18 +97,60 @@ class Sender:
             self._count(datagrams, now)
         return datagrams
 
-    def _count(self, datagrams: list[bytes], now: int) -> None:
+    def _path_datagrams(self, now: int) -> list[Transmit]:
+        """PATH_RESPONSE and PATH_CHALLENGE, each in a datagram of its path (RFC 9000 section 8.2)."""
+        connection = self._connection
+        paths = connection.paths
+        datagrams: list[Transmit] = []
+        if connection.spaces[2].write_keys is not None:
+            for path in paths.all:
+                if path.validation.owed or path.responses:
+                    datagram = self._path_datagram(path, now)
+                    if datagram:
+                        datagrams.append(Transmit(datagram, path.local, path.remote, 0))
+        paths.on_sent()
+        return datagrams
+
+    def _path_datagram(self, path: "Path", now: int) -> bytes:
+        """What `path` owes; b"" while its congestion window or the amplification limit leaves no room."""
+        connection = self._connection
+        space = connection.spaces[2]
+        room = min(SMALLEST_PATH_MTU, path.amplification_credit())
+        number = space.next_packet_number
+        number_length = packet_number_length(number, space.largest_acked)
+        draft = Draft(space, number, number_length, self._overhead(space, number_length, path))
+        parts = draft.parts
+        parts += [encode_path_response(data) for data in path.responses]  # rfc9000:8.2.2:7
+        challenge = b""
+        if path.validation.owed:
+            challenge = path.validation.challenge(connection.rng)
+            parts.append(encode_path_challenge(challenge))
+        if path is connection.paths.active:
+            parts.append(_PING_FRAME)  # rfc9000:9.3.3:2
+        draft.size = sum(map(len, parts))
+        size = draft.overhead + draft.size
+        if size > room or path.window_available() < SMALLEST_PATH_MTU or path.remote_id.value is None:
+            return b""
+        draft.eliciting = True
+        if room == SMALLEST_PATH_MTU:  # rfc9000:8.2.1:5, rfc9000:8.2.2:5, rfc9000:8.2.2:6
+            self._pad(draft, room - size)
+        path.responses.clear()
+        datagram = self._seal(draft, path, now)
+        if challenge:
+            path.validation.on_sent(challenge, len(datagram), now)
+        return datagram
+
+    def _count(self, datagrams: list[Transmit], now: int) -> None:
         stats, trace = self._connection.stats, self._connection.trace
         stats.datagrams_sent += len(datagrams)
-        sizes = [len(datagram) for datagram in datagrams]
+        sizes = [len(datagram.payload) for datagram in datagrams]
         stats.bytes_sent += sum(sizes)
         if trace is not None:
             trace.datagrams_sent(now, sizes, 0)
             self._connection.recovery.trace_metrics(now)
 
-    def _next_datagram(self, now: int) -> bytes:
+    def _next_datagram(self, path: "Path", now: int) -> bytes:
         """Build one datagram; b"" when nothing can or need go."""
-        path = self.path
         room = path.datagram_size
         if not path.validated:
             if path.amplification_blocked():
@@ -113,8 +159,8 @@ class Sender:
         spaces = self._connection.spaces
         application = spaces[2]
         if spaces[1].discarded:  # and so is Initial: the usual case
-            draft = self._draft(application, room, now)
-            return b"" if draft is None else self._seal(draft, now)
+            draft = self._draft(application, path, room, now)
+            return b"" if draft is None else self._seal(draft, path, now)
         drafts: list[Draft] = []
         must_pad = False
         left = room
@@ -125,7 +171,7 @@ class Sender:
                 if space.crypto.buffer.pending:
                     return b""  # rfc9000:14.1:2 could not be padded; without it the peer can't read the rest either
                 continue
-            draft = self._draft(space, left, now)
+            draft = self._draft(space, path, left, now)
             if draft is None:
                 continue
             drafts.append(draft)
@@ -136,7 +182,7 @@ class Sender:
             return b""
         if must_pad:  # rfc9000:14.1:1, rfc9000:14.1:2
             self._pad(drafts[-1], SMALLEST_INITIAL_DATAGRAM - (room - left))
-        return b"".join([self._seal(draft, now) for draft in drafts])
+        return b"".join([self._seal(draft, path, now) for draft in drafts])
 
     @staticmethod
     def _pad(draft: Draft, count: int) -> None:
@@ -147,15 +193,14 @@ class Sender:
 
     # Frames
 
-    def _on_held_back(self) -> None:
+    def _on_held_back(self, path: "Path") -> None:
         """There is data, but congestion control or pacing holds it back: so the application is not what limits us."""
-        path = self.path
         path.app_limited = False
         ready_at = path.paced_until()
         if ready_at is not None:
             self.pacing_at = ready_at  # rfc9002:7.8:2
 
-    def _draft(self, space: "PacketNumberSpace", room: int, now: int) -> Draft | None:
+    def _draft(self, space: "PacketNumberSpace", path: "Path", room: int, now: int) -> Draft | None:
         """Choose the frames of the next packet in `space`, at most `room` bytes with everything; None for no packet."""
         connection = self._connection
         acks = space.acks
@@ -167,16 +212,16 @@ class Sender:
         is_application = space.level == APPLICATION
         data = crypto or bool(is_application and (connection.control.owed or connection.streams.scheduler.ready))
         if data:
-            if self._quota < self.path.datagram_size and not space.probes:
+            if self._quota < path.datagram_size and not space.probes:
                 data = False
-                self._on_held_back()
+                self._on_held_back(path)
         elif is_application:
-            self.path.app_limited = True
+            path.app_limited = True
         if not (data or ack_due or space.probes):
             return None
         number = space.next_packet_number
         number_length = packet_number_length(number, space.largest_acked)
-        draft = Draft(space, number, number_length, self._overhead(space, number_length))
+        draft = Draft(space, number, number_length, self._overhead(space, number_length, path))
         room -= draft.overhead
         parts, sent_frames = draft.parts, draft.sent_frames
         if acks.unsent:  # rfc9000:13.2.1:5
@@ -208,20 +253,16 @@ class Sender:
         """Add owed control frames and stream data, at most `room` bytes with what is there."""
         connection = self._connection
         control, scheduler = connection.control, connection.streams.scheduler
-        expand = False
         if control.owed:
             control.now = now
             draft.size += control.write(room - draft.size, draft.parts, draft.sent_frames)
-            expand = connection.validation.take_expand()
         if scheduler.ready:
             draft.size += scheduler.write(room - draft.size, draft.parts, draft.sent_frames)
-        if expand:  # rfc9000:8.2.2:5, rfc9000:8.2.2:6
-            self._pad(draft, min(room, SMALLEST_INITIAL_DATAGRAM - draft.overhead) - draft.size)
 
-    def _overhead(self, space: "PacketNumberSpace", number_length: int) -> int:
+    def _overhead(self, space: "PacketNumberSpace", number_length: int, path: "Path") -> int:
         """Bytes of header and tag of a packet in `space`."""
         connection = self._connection
-        destination = len(connection.remote_ids.current)
+        destination = len(path.remote_id.value or b"")
         if space.level == APPLICATION:
             return 1 + destination + number_length + TAG_LENGTH
         size = 1 + 4 + 1 + destination + 1 + len(connection.local_ids.first) + 2 + number_length + TAG_LENGTH
@@ -232,7 +273,7 @@ class Sender:
 
     # Packets
 
-    def _seal(self, draft: Draft, now: int) -> bytes:
+    def _seal(self, draft: Draft, path: "Path", now: int) -> bytes:
         """Protect a draft and take note of it as sent."""
         space, number, number_length = draft.space, draft.number, draft.number_length
         connection = self._connection
@@ -240,14 +281,14 @@ class Sender:
         if keys is None:
             raise RuntimeError("a packet was drafted without keys")
         payload = b"".join(draft.parts)
-        header = self._header(space, number, number_length, len(payload))
+        destination = path.remote_id.value or b""
+        header = self._header(space, number, number_length, len(payload), destination)
         if self.grease and connection.rng.getrandbits(1):  # rfc9287:3.1:1
             header = bytes((header[0] & ~_FIXED_BIT,)) + header[1:]
         packet = protect_packet(keys, header, number_length, number, payload)
         space.next_packet_number = number + 1  # rfc9000:12.3:1
         size = len(packet)
         in_flight = draft.eliciting or draft.padded  # RFC 9002 section 2
-        path = self.path
         connection.recovery.on_packet_sent(
             space, SentPacket(number, now, size, draft.eliciting, in_flight, draft.sent_frames, path)
         )
@@ -262,20 +303,22 @@ class Sender:
                 space.probes -= 1
         connection.stats.packets_sent += 1
         if connection.trace is not None:
-            self._trace_sent(space, number, header, payload, size, now)
+            self._trace_sent(space, path, number, header, payload, size, now)
         if space.level == HANDSHAKE:
             connection.handshake.on_handshake_packet_sent(now)
         return packet
 
-    def _header(self, space: "PacketNumberSpace", number: int, number_length: int, payload_length: int) -> bytes:
+    def _header(
+        self, space: "PacketNumberSpace", number: int, number_length: int, payload_length: int, destination: bytes
+    ) -> bytes:
         connection = self._connection
         if space.level == APPLICATION:
             truncated = (number & (1 << 8 * number_length) - 1).to_bytes(number_length)
-            return _SHORT_FIRST_BYTE[number_length] + connection.remote_ids.current + truncated
+            return _SHORT_FIRST_BYTE[number_length] + destination + truncated
         return wire.encode_long_header(
             connection.version,
             space.packet_type,
-            connection.remote_ids.current,
+            destination,
             connection.local_ids.first,
             connection.handshake.token if space.level == INITIAL else b"",
             payload_length + TAG_LENGTH,
@@ -283,10 +326,9 @@ class Sender:
             number_length,
         )
 
-    def _close_datagram(self, now: int) -> list[bytes]:
+    def _close_datagram(self, path: "Path", now: int) -> list[Transmit]:
         """CONNECTION_CLOSE in every packet type that the peer may be able to read (rfc9000:10.2.3:1 and following)."""
         connection = self._connection
-        path = self.path
         room = min(path.datagram_size, path.amplification_credit())
         drafts: list[Draft] = []
         used = 0
@@ -295,7 +337,7 @@ class Sender:
                 continue
             number = space.next_packet_number
             number_length = packet_number_length(number, space.largest_acked)
-            draft = Draft(space, number, number_length, self._overhead(space, number_length))
+            draft = Draft(space, number, number_length, self._overhead(space, number_length, path))
             frame = connection.closing.frame(space.level)
             if used + draft.overhead + len(frame) > room:
                 break
@@ -308,12 +350,20 @@ class Sender:
             return []
         if connection.is_client and drafts[0].space.level == INITIAL:
             self._pad(drafts[-1], SMALLEST_INITIAL_DATAGRAM - used)
-        datagrams = [b"".join([self._seal(draft, now) for draft in drafts])]
+        payload = b"".join([self._seal(draft, path, now) for draft in drafts])
+        datagrams = [Transmit(payload, path.local, path.remote, 0)]
         self._count(datagrams, now)
         return datagrams
 
     def _trace_sent(
-        self, space: "PacketNumberSpace", number: int, header: bytes, payload: bytes, size: int, now: int
+        self,
+        space: "PacketNumberSpace",
+        path: "Path",
+        number: int,
+        header: bytes,
+        payload: bytes,
+        size: int,
+        now: int,
     ) -> None:
         connection = self._connection
         trace = connection.trace
@@ -326,12 +376,13 @@ class Sender:
                 packet_type=wire.PACKET_TYPE_NAMES[space.packet_type],
                 packet_number=number,
                 version=0 if short else connection.version.number,
-                destination_cid=connection.remote_ids.current,
+                destination_cid=path.remote_id.value or b"",
                 source_cid=b"" if short else connection.local_ids.first,
                 token=connection.handshake.token if space.level == INITIAL else b"",
                 key_phase=header[0] >> 2 & 1 if short else 0,
                 spin=header[0] >> 5 & 1 if short else 0,
                 size=size,
                 payload=payload,
+                path=path.number,
             ),
         )

@@ -29,14 +29,13 @@ class StatelessResets:
         self._sent = 0  # in the current second
         self._window_ends_at = 0
 
-    def watch(self, connection: "Connection") -> None:
-        """Recognize resets of a new connection."""
-        path = connection.path
-        self._by_addresses.setdefault((path.local, path.remote), {})[id(connection)] = connection
+    def watch(self, connection: "Connection", local: Address, remote: Address) -> None:
+        """Recognize resets of a connection on one of its paths."""
+        self._by_addresses.setdefault((local, remote), {})[id(connection)] = connection
 
-    def forget(self, connection: "Connection") -> None:
-        """The connection is no more."""
-        addresses = (connection.path.local, connection.path.remote)
+    def forget(self, connection: "Connection", local: Address, remote: Address) -> None:
+        """The path is no more."""
+        addresses = (local, remote)
         watched = self._by_addresses.get(addresses, {})
         watched.pop(id(connection), None)
         if not watched:

@@ -9,6 +9,7 @@ from stack.errors import (
     CONNECTION_ID_LIMIT_ERROR,
     FRAME_ENCODING_ERROR,
     PROTOCOL_VIOLATION,
+    TRANSPORT_PARAMETER_ERROR,
     TransportError,
 )
 from stack.limits import MAX_ISSUED_CONNECTION_IDS, MAX_RETIRED_CONNECTION_IDS
@@ -88,6 +89,16 @@ class LocalConnectionIds:
             self._register(connection_id)
             self._control.owe(self, sequence)
 
+    def reserve(self) -> tuple[bytes, bytes]:
+        """Return the ID with sequence number 1 and its reset token, for the preferred_address parameter."""
+        sequence = self._next_sequence
+        self._next_sequence += 1
+        connection_id = self._rng.randbytes(self.length)
+        self.by_sequence[sequence] = connection_id
+        self._register(connection_id)
+        self._told = sequence
+        return connection_id, stateless_reset_token(self._reset_key, connection_id)
+
     def write_frame(self, key: int) -> bytes:
         """NEW_CONNECTION_ID for sequence number `key`, unless retired meanwhile."""
         connection_id = self.by_sequence.get(key)
@@ -119,30 +130,72 @@ class LocalConnectionIds:
         return position
 
 
+class RemoteId:
+    """The connection ID that packets on one path go to. It changes when the peer wants it retired.
+
+    `value` is None when it had to be retired and there was no other to take its place.
+    """
+
+    __slots__ = ("sequence", "value")
+
+    def __init__(self, sequence: int, value: bytes | None) -> None:
+        self.sequence = sequence
+        self.value = value
+
+
 class RemoteConnectionIds:
-    """IDs that the peer gave us to put into packets to it; `current` is in use."""
+    """IDs that the peer gave us to put into packets to it: one per path in use, and spare ones.
+
+    `active` is the one of the path that the connection uses.
+    """
 
     __slots__ = (
         "_control",
         "_limit",
         "_retire_prior_to",
         "_retiring",
-        "_sequence",
         "_unused",
-        "current",
+        "_used",
+        "active",
         "reset_tokens",
     )
 
     def __init__(self, first: bytes, limit: int, control: ControlFrames) -> None:
         """`first` is the ID in use, sequence number 0; `limit` the active_connection_id_limit that we announced."""
-        self.current = first
-        self._sequence = 0
+        self.active = RemoteId(0, first)
+        self._used = [self.active]
         self._limit = limit
         self._control = control
         self._unused: dict[int, bytes] = {}
         self._retire_prior_to = 0
         self._retiring: dict[int, None] = {}
         self.reset_tokens: dict[int, bytes] = {}
+
+    @property
+    def current(self) -> bytes:
+        """The ID that the connection's packets go to."""
+        return self.active.value or b""
+
+    def assign(self) -> RemoteId | None:
+        """An ID for another path (rfc9000:9.5:2, rfc9000:9.5:3); None when the peer has given no spare one.
+
+        A peer without connection IDs has the empty one for every path.
+        """
+        if self.active.value == b"":
+            return self.active
+        if not self._unused:
+            return None
+        sequence = min(self._unused)
+        used = RemoteId(sequence, self._unused.pop(sequence))
+        self._used.append(used)
+        return used
+
+    def release(self, used: RemoteId) -> None:
+        """No path uses this ID any more (rfc9000:5.1.2:1)."""
+        if used in self._used and used.value != b"":
+            self._used.remove(used)
+            if used.value is not None:
+                self._retire(used.sequence)
 
     def on_new_frame(self, payload: bytes, position: int, frame_type: int, packet: "ReceivedPacket") -> int:
         """NEW_CONNECTION_ID: keep the ID for later, or retire it at once if it is too old already."""
@@ -170,7 +223,10 @@ class RemoteConnectionIds:
     def _store(
         self, sequence: int, connection_id: bytes, reset_token: bytes, retire_prior_to: int, frame_type: int
     ) -> None:
-        known = self.current if sequence == self._sequence else self._unused.get(sequence)
+        known = self._unused.get(sequence)
+        for used in self._used:
+            if used.sequence == sequence:
+                known = used.value
         if known is not None and known != connection_id:
             # rfc9000:19.15:5
             raise TransportError(PROTOCOL_VIOLATION, f"connection ID {sequence} changed", frame_type)
@@ -185,17 +241,28 @@ class RemoteConnectionIds:
             for old in [number for number in self._unused if number < retire_prior_to]:
                 del self._unused[old]
                 self._retire(old)
-            if self._sequence < retire_prior_to:
-                self._switch()
-        if 1 + len(self._unused) > self._limit:
+            self._replace_retired()
+        if len(self._used) + len(self._unused) > self._limit:
             # rfc9000:5.1.1:6
             raise TransportError(CONNECTION_ID_LIMIT_ERROR, f"more than {self._limit} connection IDs", frame_type)
 
-    def _switch(self) -> None:
-        """Use the next unused ID and retire the one in use."""
-        self._retire(self._sequence)
-        self._sequence = min(self._unused)
-        self.current = self._unused.pop(self._sequence)
+    def _replace_retired(self) -> None:
+        """Give the paths whose IDs must be retired others, the active one first (rfc9000:5.1.2:4)."""
+        self._used.sort(key=lambda used: used is not self.active)
+        for used in self._used:
+            if used.sequence >= self._retire_prior_to:
+                continue
+            self._retire(used.sequence)
+            if self._unused:
+                used.sequence = min(self._unused)
+                used.value = self._unused.pop(used.sequence)
+            elif used is self.active:
+                other = max(self._used, key=lambda used: used.sequence)
+                used.sequence, used.value = other.sequence, other.value
+                other.value = None
+            else:
+                used.value = None
+        self._used = [used for used in self._used if used.value is not None]
 
     def _retire(self, sequence: int) -> None:
         self.reset_tokens.pop(sequence, None)
@@ -204,20 +271,31 @@ class RemoteConnectionIds:
             raise TransportError(CONNECTION_ID_LIMIT_ERROR, "too many connection IDs to retire", NEW_CONNECTION_ID)
         self._control.owe(self, sequence)
 
+    def add_preferred(self, connection_id: bytes, reset_token: bytes) -> None:
+        """The ID of the server's preferred address, sequence number 1 (RFC 9000 section 5.1.1)."""
+        if self.current == b"":
+            # rfc9000:18.2:7
+            raise TransportError(TRANSPORT_PARAMETER_ERROR, "preferred_address of a server without connection IDs")
+        self._unused[1] = connection_id
+        self.reset_tokens[1] = reset_token
+
     def set_handshake_id(self, connection_id: bytes) -> None:
         """The peer chose its ID in its first packet (rfc9000:7.2:4), or a Retry did."""
-        self.current = connection_id
+        self.active.value = connection_id
 
     def set_handshake_reset_token(self, token: bytes) -> None:
         """The token that goes with the server's ID of the handshake, from its transport parameters."""
         self.reset_tokens[0] = token
 
     def matches_reset(self, datagram: bytes) -> bool:
-        """Whether `datagram` ends in the token of the ID in use (rfc9000:10.3.1:3); in constant time."""
-        token = self.reset_tokens.get(self._sequence)
-        if token is None or len(datagram) < SMALLEST_RESET:
+        """Whether `datagram` ends in the token of an ID in use (rfc9000:10.3.1:3); in constant time."""
+        if len(datagram) < SMALLEST_RESET:
             return False
-        return hmac.compare_digest(datagram[-RESET_TOKEN_LENGTH:], token)  # rfc9000:10.3.1:4
+        tokens = [self.reset_tokens.get(used.sequence) for used in self._used]
+        end = datagram[-RESET_TOKEN_LENGTH:]
+        # rfc9000:10.3.1:4 every token is compared, whatever the result of those before
+        matches = [token is not None and hmac.compare_digest(end, token) for token in tokens]
+        return any(matches)
 
     def write_frame(self, key: int) -> bytes:
         """RETIRE_CONNECTION_ID for sequence number `key`."""

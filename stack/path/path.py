@@ -7,6 +7,9 @@ from typing import Final
 
 from stack.congestion import make_controller
 from stack.observer import Address, ConnectionObserver
+from stack.path.connection_ids import RemoteId
+from stack.path.validation import PathValidation
+from stack.recovery.acknowledgments import NEVER
 from stack.recovery.pacing import Pacer
 from stack.recovery.rtt import RttEstimator
 
@@ -27,32 +30,53 @@ class Path:
         "bytes_sent",
         "congestion",
         "datagram_size",
+        "destination_cid",
+        "drop_at",
+        "limited",
         "local",
+        "number",
         "pacer",
         "remote",
+        "remote_id",
+        "responses",
         "rtt",
         "validated",
+        "validation",
     )
 
     def __init__(
         self,
         local: Address,
         remote: Address,
+        remote_id: RemoteId,
         *,
         datagram_size: int,
         congestion: str,
         initial_rtt_ns: int,
         pacing: bool,
         validated: bool,
+        limited: bool,
+        number: int = 0,
     ) -> None:
-        """`datagram_size` in bytes of UDP payload; `validated`: the peer owns `remote` (RFC 9000 section 8)."""
+        """`remote_id` is where packets on this path go to; `datagram_size` in bytes of UDP payload.
+
+        `validated`: the peer is known to receive at `remote`; until then, anti-amplification holds if `limited`, that
+        is for a server (RFC 9000 sections 8.1 and 8.2). `number` is for observers: 0 is the path of the handshake.
+        """
         self.local = local
         self.remote = remote
+        self.remote_id = remote_id
+        self.destination_cid = b""  # of ours, in the last packet that came on this path
+        self.validation = PathValidation()
+        self.responses: list[bytes] = []  # data of challenges received here and not answered yet
+        self.drop_at = NEVER  # when a path that is not used any more is forgotten
         self._controller = congestion
         self._pacing = pacing
         self.set_datagram_size(datagram_size)
         self.rtt = RttEstimator(initial_rtt_ns)
         self.validated = validated
+        self.limited = limited
+        self.number = number
         self.bytes_in_flight = 0
         self.bytes_received = 0
         self.bytes_sent = 0
@@ -68,9 +92,16 @@ class Path:
         self.congestion = make_controller(self._controller, datagram_size)
         self.pacer = Pacer(datagram_size) if self._pacing else None
 
+    def take_over(self, other: "Path") -> None:
+        """Go on with the estimates of `other`, whose peer has only changed its port (rfc9000:9.4:3)."""
+        self.datagram_size = other.datagram_size
+        self.congestion, self.pacer, self.rtt = other.congestion, other.pacer, other.rtt
+        self._congestion_state = other._congestion_state
+        self.bytes_in_flight, other.bytes_in_flight = other.bytes_in_flight, 0
+
     def amplification_credit(self) -> int:
         """Bytes that may still be sent before the address is validated; without bound once it is."""
-        if self.validated:
+        if self.validated or not self.limited:
             return 1 << 62
         return AMPLIFICATION_FACTOR * self.bytes_received - self.bytes_sent
 

@@ -1,60 +1,69 @@
-"""Answering PATH_CHALLENGE (RFC 9000 section 8.2)."""
+"""Validating a path: PATH_CHALLENGE until the peer echoes one, or time runs out (RFC 9000 section 8.2)."""
 
-from typing import TYPE_CHECKING
+from typing import Final
 
-from stack.control import ControlFrames
-from stack.limits import MAX_PATH_RESPONSES
-from stack.sent_frame import SentFrame
-from stack.wire.frames import PATH_DATA_LENGTH, encode_path_response
-from stack.wire.varint import Truncated
+from stack.randomness import Randomness
+from stack.recovery.acknowledgments import NEVER
+from stack.recovery.rtt import RttEstimator
+from stack.wire.frames import PATH_DATA_LENGTH
+from stack.wire.header import SMALLEST_INITIAL_DATAGRAM
 
-if TYPE_CHECKING:
-    from stack.dispatch import ReceivedPacket
+SMALLEST_PATH_MTU: Final = SMALLEST_INITIAL_DATAGRAM  # bytes of UDP payload that every path must carry
+TIMEOUT_PTOS: Final = 3  # rfc9000:8.2.4:2
+INITIAL_RTT_NS: Final = 333_000_000  # kInitialRtt, RFC 9002 section 6.2.2
 
 
 class PathValidation:
-    """The challenges received whose answers may still be under way."""
+    """The challenges sent on one path and what became of them.
 
-    __slots__ = ("_challenges", "_control", "_expand", "_next_key")
+    `owed` tells that a PATH_CHALLENGE should go now; `resend_at` when the next one is due, `fails_at` when the
+    validation is given up. Both are NEVER while none is under way.
+    """
 
-    def __init__(self, control: ControlFrames) -> None:
-        self._control = control
-        self._challenges: dict[int, bytes] = {}  # by key, until the fate of the response is known
-        self._next_key = 0
-        self._expand = False  # a response was put into the packet being made
+    __slots__ = ("_challenges", "_interval_ns", "fails_at", "owed", "resend_at")
 
-    def on_challenge_frame(self, payload: bytes, position: int, frame_type: int, packet: "ReceivedPacket") -> int:
-        """PATH_CHALLENGE: owe the echo of its data (rfc9000:8.2.2:1); floods are dropped."""
-        end = position + PATH_DATA_LENGTH
-        if end > len(payload):
-            raise Truncated("PATH_CHALLENGE ends inside its data")
-        if len(self._challenges) < MAX_PATH_RESPONSES:
-            self._next_key += 1
-            self._challenges[self._next_key] = payload[position:end]
-            self._control.owe(self, self._next_key)
-        return end
+    def __init__(self) -> None:
+        self._challenges: dict[bytes, bool] = {}  # by data: whether its datagram had the size that a path must carry
+        self._interval_ns = 0
+        self.owed = False
+        self.resend_at = NEVER
+        self.fails_at = NEVER
 
-    def on_response_frame(self, payload: bytes, position: int, frame_type: int, packet: "ReceivedPacket") -> int:
-        """PATH_RESPONSE to a challenge that was never sent: ignored (rfc9000:19.18:1 leaves the choice)."""
-        end = position + PATH_DATA_LENGTH
-        if end > len(payload):
-            raise Truncated("PATH_RESPONSE ends inside its data")
-        return end
+    @property
+    def under_way(self) -> bool:
+        """Whether the answer is still open."""
+        return self.fails_at != NEVER
 
-    def write_frame(self, key: int) -> bytes:
-        """The response to challenge number `key`."""
-        self._expand = True
-        return encode_path_response(self._challenges[key])
+    def start(self, rtt: RttEstimator, pto_ns: int, now: int) -> None:
+        """Begin, or go on: `rtt` is the path's own, `pto_ns` the connection's current PTO."""
+        self._interval_ns = rtt.pto_ns(0)  # rfc9000:8.2.1:3
+        self.owed = True
+        if not self.under_way:
+            initial_pto_ns = RttEstimator(INITIAL_RTT_NS).pto_ns(0)
+            self.fails_at = now + TIMEOUT_PTOS * max(pto_ns, initial_pto_ns)  # rfc9000:8.2.4:1, rfc9000:8.2.4:2
 
-    def take_expand(self) -> bool:
-        """Whether a response was written since the last call, so that its datagram must be 1200 bytes or more."""
-        expand, self._expand = self._expand, False
-        return expand
+    def challenge(self, rng: Randomness) -> bytes:
+        """Return the data of the next PATH_CHALLENGE, different for each one (rfc9000:8.2.1:4)."""
+        return rng.randbytes(PATH_DATA_LENGTH)
 
-    def on_acked(self, sent: SentFrame, now: int) -> None:
-        """The response arrived."""
-        self._challenges.pop(sent[1], None)
+    def on_sent(self, data: bytes, datagram_size: int, now: int) -> None:
+        """A challenge left in a datagram of this size; the next follows later and later, like Initial packets."""
+        self._challenges[data] = datagram_size >= SMALLEST_PATH_MTU
+        self.owed = False
+        self.resend_at = now + self._interval_ns
+        self._interval_ns *= 2
 
-    def on_lost(self, sent: SentFrame, now: int) -> None:
-        """Not repeated: the challenger asks again (rfc9000:8.2.2:7)."""
-        self._challenges.pop(sent[1], None)
+    def on_due(self) -> None:
+        """`resend_at` has come: the last challenge, or its answer, may have been lost."""
+        self.owed = True
+        self.resend_at = NEVER
+
+    def on_response(self, data: bytes) -> bool | None:
+        """Take a PATH_RESPONSE: whether its challenge had full size, or None when it answers none of ours."""
+        return self._challenges.get(data)
+
+    def stop(self) -> None:
+        """The outcome is known."""
+        self._challenges.clear()
+        self.owed = False
+        self.resend_at = self.fails_at = NEVER

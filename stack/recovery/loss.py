@@ -88,11 +88,16 @@ class LossRecovery:
     def on_ack_frame(self, payload: bytes, position: int, frame_type: int, packet: "ReceivedPacket") -> int:
         """ACK frame, in whatever space its packet belongs to."""
         ranges, delay, position = parse_ack(payload, position, frame_type)
-        self.on_ack(packet.space, ranges, (delay << self.peer_ack_delay_exponent) * 1000, packet.now)
+        self.on_ack(packet.space, ranges, (delay << self.peer_ack_delay_exponent) * 1000, packet.path, packet.now)
         return position
 
-    def on_ack(self, space: PacketNumberSpace, ranges: list[tuple[int, int]], ack_delay_ns: int, now: int) -> None:
+    def on_ack(
+        self, space: PacketNumberSpace, ranges: list[tuple[int, int]], ack_delay_ns: int, path: "Path", now: int
+    ) -> None:
         """Process an ACK frame: `ranges` inclusive, largest first; `ack_delay_ns` as the peer reported it.
+
+        `path` is the one that it came on: the time that a packet took on one path and its ACK on another tells of
+        neither (rfc9000:9.4:1).
 
         Raises TransportError if it acknowledges a packet that was never sent (rfc9000:13.1:2).
         """
@@ -107,15 +112,17 @@ class LossRecovery:
             return
         if len(self._live) > 1:
             self._persistent.on_acked(acked)
-        path = acked[-1].path
-        self._sample_rtt(space, acked, largest, ack_delay_ns, now)
+        if acked[-1].path is path:
+            self._sample_rtt(space, acked, largest, ack_delay_ns, now)
         if self.trace is not None:
             name = PACKET_TYPE_NAMES[space.packet_type]
             self.trace.packets_acked(now, name, [packet.packet_number for packet in acked])
-        app_limited = path.app_limited
         in_flight: list[SentPacket] = []
+        elsewhere = False  # some went out on another path
         for packet in acked:
             if packet.in_flight:
+                if packet.path is not path:
+                    elsewhere = True
                 packet.path.bytes_in_flight -= packet.size
                 in_flight.append(packet)
                 if packet.ack_eliciting:
@@ -126,8 +133,10 @@ class LossRecovery:
             self._detect_losses(space, missing, now)
         else:
             space.loss_at = NEVER
-        if in_flight:
-            path.congestion.on_acked(in_flight, path.rtt, app_limited, now)
+        if elsewhere:
+            self._on_acked_elsewhere(in_flight, now)
+        elif in_flight:
+            path.congestion.on_acked(in_flight, path.rtt, path.app_limited, now)
         if space.level == HANDSHAKE:
             self.peer_validated_address = True
         # RFC 9002 section 6.2.1: a client keeps backing off until it knows that the server validated its address
@@ -136,6 +145,15 @@ class LossRecovery:
         self.arm(now)
         if self.trace is not None:
             self.trace_metrics(now)
+
+    @staticmethod
+    def _on_acked_elsewhere(acked: list[SentPacket], now: int) -> None:
+        """Tell each path's congestion controller of its own packets (rfc9000:9.4:1)."""
+        by_path: dict[Path, list[SentPacket]] = {}
+        for packet in acked:
+            by_path.setdefault(packet.path, []).append(packet)
+        for path, packets in by_path.items():
+            path.congestion.on_acked(packets, path.rtt, path.app_limited, now)
 
     def _sample_rtt(
         self, space: PacketNumberSpace, acked: list[SentPacket], largest: int, ack_delay_ns: int, now: int
@@ -170,12 +188,12 @@ class LossRecovery:
             self._on_lost(space, lost, reordering_limit, now)
 
     def _on_lost(self, space: PacketNumberSpace, lost: list[SentPacket], reordering_limit: int, now: int) -> None:
-        newest_in_flight: SentPacket | None = None
+        newest_in_flight: dict[Path, SentPacket] = {}
         stats = self._stats
         for packet in lost:
             if packet.in_flight:
                 packet.path.bytes_in_flight -= packet.size
-                newest_in_flight = packet
+                newest_in_flight[packet.path] = packet
                 stats.packets_lost += 1
                 stats.bytes_lost += packet.size
                 if packet.ack_eliciting:
@@ -187,13 +205,14 @@ class LossRecovery:
                     self.trace.packet_lost(now, name, packet.packet_number, packet.size, trigger)
             for sent in packet.frames:
                 sent[0].on_lost(sent, now)
-        if newest_in_flight is None:
-            return
-        path = newest_in_flight.path
-        if path.congestion.on_congestion(newest_in_flight.sent_at, now):
-            stats.congestion_events += 1
-        if self._persistent.is_established(space, lost, self.max_ack_delay_ns):
+        for path, newest in newest_in_flight.items():
+            if path.congestion.on_congestion(newest.sent_at, now):
+                stats.congestion_events += 1
+        if newest_in_flight and self._persistent.is_established(
+            space, lost, self._current_path(), self.max_ack_delay_ns
+        ):
             stats.persistent_congestion_events += 1
+            path = self._current_path()
             path.congestion.on_persistent_congestion()
             # rfc9002:5.2:3
             path.rtt.min_rtt_ns = path.rtt.latest_rtt_ns
@@ -291,6 +310,12 @@ class LossRecovery:
         space.discarded = True
         self._live.remove(space)
         self.pto_count = 0  # rfc9002:6.2.2:4
+        self.arm(now)
+
+    def on_path_changed(self, now: int) -> None:
+        """Packets take another path from now on."""
+        self.pto_count = 0
+        self._persistent.restart()
         self.arm(now)
 
     def replace(self, old: PacketNumberSpace, new: PacketNumberSpace, now: int) -> None:

@@ -1,12 +1,15 @@
 """Persistent congestion: losses without a break for longer than three probe timeouts (RFC 9002 section 7.6)."""
 
 from bisect import bisect_right, insort
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from stack.limits import MAX_ACKNOWLEDGED_TIMES
 from stack.recovery.acknowledgments import NEVER
 from stack.recovery.sent import SentPacket
 from stack.recovery.space import PacketNumberSpace
+
+if TYPE_CHECKING:
+    from stack.path.path import Path
 
 PERSISTENT_CONGESTION_THRESHOLD: Final = 3  # kPersistentCongestionThreshold, rfc9002:7.6.1:1
 
@@ -31,14 +34,21 @@ class PersistentCongestion:
             insort(self._acked_at, packet.sent_at)
         del self._acked_at[:-MAX_ACKNOWLEDGED_TIMES]
 
-    def is_established(self, space: PacketNumberSpace, lost: list[SentPacket], max_ack_delay_ns: int) -> bool:
-        """Whether a run that packets of `space` just lost belong to lasts long enough. The run outlives this call."""
+    def is_established(
+        self, space: PacketNumberSpace, lost: list[SentPacket], path: "Path", max_ack_delay_ns: int
+    ) -> bool:
+        """Whether a run that packets of `space` just lost on `path` belong to lasts long enough.
+
+        The run outlives this call, until `restart`.
+        """
         established = False
         for packet in lost:
             if packet.packet_number != space.run_last_number + 1:
                 space.run_first_at = NEVER
             space.run_last_number = packet.packet_number
-            rtt, sent_at = packet.path.rtt, packet.sent_at
+            if packet.path is not path:
+                continue
+            rtt, sent_at = path.rtt, packet.sent_at
             # rfc9002:7.6.2:1 and rfc9002:7.6.2:2
             if not packet.ack_eliciting or rtt.first_sample_at is None or sent_at <= rtt.first_sample_at:
                 continue
@@ -52,6 +62,11 @@ class PersistentCongestion:
                     if each.run_first_at < sent_at:
                         each.run_first_at = sent_at
         return established
+
+    def restart(self) -> None:
+        """Another path is in use: what was lost before says nothing about it (rfc9000:9.4:1)."""
+        for space in self._live:
+            space.run_first_at = NEVER
 
     def _is_broken(self, first_at: int, last_at: int) -> bool:
         """Whether a packet that was sent between the two times was acknowledged."""

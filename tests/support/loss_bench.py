@@ -1,6 +1,5 @@
 """Loss recovery by itself: packets sent and acknowledged by hand, and what became of each."""
 
-from stack.path.path import Path
 from stack.recovery.acknowledgments import NEVER, Acknowledgments
 from stack.recovery.loss import LossRecovery
 from stack.recovery.sent import SentPacket
@@ -10,6 +9,7 @@ from stack.stats import ConnectionStats
 from stack.streams.crypto import CryptoStream
 from stack.tls.engine import APPLICATION, HANDSHAKE, INITIAL
 from stack.wire import header as wire
+from tests.support.paths import make_path
 
 MS = 1_000_000
 SECOND = 1_000_000_000
@@ -21,15 +21,7 @@ class LossBench:
 
     def __init__(self, *, is_client: bool = True, confirmed: bool = True, validated: bool = True) -> None:
         self.stats = ConnectionStats()
-        self.path = Path(
-            ("10.0.0.1", 1),
-            ("10.0.0.2", 2),
-            datagram_size=SIZE,
-            congestion="new_reno",
-            initial_rtt_ns=333 * MS,
-            pacing=False,
-            validated=validated,
-        )
+        self.path = make_path(validated=validated)
         self.spaces = [
             PacketNumberSpace(0, INITIAL, wire.INITIAL, Acknowledgments(0, 3), CryptoStream()),
             PacketNumberSpace(1, HANDSHAKE, wire.HANDSHAKE, Acknowledgments(0, 3), CryptoStream()),
@@ -65,7 +57,7 @@ class LossBench:
         """Receive an ACK of `ranges` (a number, or smallest and largest), largest first; return the fates."""
         self.fates = []
         pairs = [(each, each) if isinstance(each, int) else each for each in ranges]
-        self.recovery.on_ack(self.spaces[index], pairs, delay, now)
+        self.recovery.on_ack(self.spaces[index], pairs, delay, self.path, now)
         return self.fates
 
     def timeout(self) -> tuple[int, list[tuple[str, int]]]:

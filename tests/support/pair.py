@@ -9,11 +9,12 @@ from quicsim.certificates import test_certificate
 from stack.config import Config
 from stack.connection import Connection
 from stack.crypto.packet_protection import protect_packet
-from stack.endpoint import Endpoint, Event, Transmit
+from stack.endpoint import Endpoint, Event
 from stack.events import ConnectionAccepted, StreamReadable
 from stack.tls.certificates import Credentials
 from stack.tls.config import ClientTls, ServerTls
 from stack.tls.engine import APPLICATION
+from stack.transmit import Transmit
 from stack.wire.header import encode_long_header
 from tests.support.recorder import ConnectionRecorder, Packet, Recorder
 

@@ -2,7 +2,8 @@
 
 from typing import NamedTuple
 
-from stack.observer import Address, PacketInfo, RecoveryMetrics
+from quicsim.observers import Silent
+from stack.observer import PacketInfo
 from stack.wire.frames import Frame, decode_frames
 
 
@@ -14,10 +15,11 @@ class Packet(NamedTuple):
     number: int
     size: int
     frames: tuple[Frame, ...]
+    path: int = 0
 
 
-class ConnectionRecorder:
-    """Everything noted of one connection."""
+class ConnectionRecorder(Silent):
+    """What is noted of one connection."""
 
     def __init__(self, role: str) -> None:
         self.role = role
@@ -29,6 +31,7 @@ class ConnectionRecorder:
         self.states: list[str] = []
         self.discarded_keys: list[str] = []
         self.remote_parameters: dict[str, object] = {}
+        self.migration: list[tuple[int, str, int]] = []  # time, state, number of the path
 
     def sent_frames(self, kind: type, since: int = 0) -> list[Frame]:
         """Frames of type `kind` in packets sent at or after `since`, in order."""
@@ -36,7 +39,7 @@ class ConnectionRecorder:
 
     def _packet(self, now: int, packet: PacketInfo) -> Packet:
         frames = tuple(decode_frames(packet.payload)) if packet.payload else ()
-        return Packet(now, packet.packet_type, packet.packet_number, packet.size, frames)
+        return Packet(now, packet.packet_type, packet.packet_number, packet.size, frames, packet.path)
 
     def packet_sent(self, now: int, packet: PacketInfo) -> None:
         self.sent.append(self._packet(now, packet))
@@ -66,37 +69,8 @@ class ConnectionRecorder:
         if owner == "remote":
             self.remote_parameters = parameters
 
-    # Not noted
-
-    def connection_started(self, now: int, local: Address, remote: Address, scid: bytes, dcid: bytes) -> None: ...
-
-    def version_selected(self, now: int, version: int) -> None: ...
-
-    def alpn_selected(self, now: int, alpn: str) -> None: ...
-
-    def secret(self, now: int, label: str, client_random: bytes, secret: bytes) -> None: ...
-
-    def key_updated(self, now: int, key_type: str, trigger: str, key_phase: int) -> None: ...
-
-    def datagrams_sent(self, now: int, sizes: list[int], ecn: int) -> None: ...
-
-    def datagram_received(self, now: int, size: int, ecn: int) -> None: ...
-
-    def packets_acked(self, now: int, packet_type: str, packet_numbers: list[int]) -> None: ...
-
-    def metrics_updated(self, now: int, metrics: RecoveryMetrics) -> None: ...
-
-    def congestion_state(self, now: int, old: str, new: str) -> None: ...
-
-    def loss_timer(self, now: int, event: str, timer_type: str, packet_type: str, at: int | None) -> None: ...
-
-    def stream_state(self, now: int, stream_id: int, side: str, old: str, new: str) -> None: ...
-
-    def data_blocked(self, now: int, stream_id: int | None, limit: int) -> None: ...
-
-    def connection_closed(
-        self, now: int, owner: str, code: int | None, application: bool, reason: str, trigger: str
-    ) -> None: ...
+    def migration_state(self, now: int, state: str, path: int) -> None:
+        self.migration.append((now, state, path))
 
 
 class Recorder:

@@ -5,21 +5,13 @@ import pytest
 from stack.congestion import check_registered, make_controller
 from stack.congestion.controller import CongestionController, initial_window
 from stack.errors import ConfigError
-from stack.path.path import Path
 from stack.recovery.rtt import RttEstimator
 from stack.recovery.sent import SentPacket
+from tests.support.paths import make_path
 
 SIZE = 1200
 RTT = RttEstimator(333_000_000)
-PATH = Path(
-    ("a", 1),
-    ("b", 2),
-    datagram_size=SIZE,
-    congestion="new_reno",
-    initial_rtt_ns=333_000_000,
-    pacing=False,
-    validated=True,
-)
+PATH = make_path()
 
 
 def new_reno() -> CongestionController:

@@ -1,0 +1,21 @@
+"""A path by itself."""
+
+from stack.path.connection_ids import RemoteId
+from stack.path.path import Path
+
+MS = 1_000_000
+
+
+def make_path(*, validated: bool = True, pacing: bool = False, initial_rtt_ns: int = 333 * MS) -> Path:
+    """A server's path with datagrams of 1200 bytes."""
+    return Path(
+        ("10.0.0.1", 1),
+        ("10.0.0.2", 2),
+        RemoteId(0, b"peer's"),
+        datagram_size=1200,
+        congestion="new_reno",
+        initial_rtt_ns=initial_rtt_ns,
+        pacing=pacing,
+        validated=validated,
+        limited=True,
+    )
