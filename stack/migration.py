@@ -168,11 +168,15 @@ class Migration:
         if path.local != paths.active.local and not path.validated:
             self._waiting = [path]  # rfc9000:9.6.2:2
             return
-        old = paths.active
-        if old.validated:
-            self._validate(old, now)  # rfc9000:9.3.3:1
+        self._follow(path, now)
+
+    def _follow(self, path: Path, now: int) -> None:
+        """A server sends to where its client is now."""
+        old = self._paths.active
         if path.local != old.local:
-            self._left_at = (old.local, packet_number)
+            self._left_at = (old.local, self._connection.spaces[2].acks.largest_received)
+        elif old.validated:
+            self._validate(old, now)  # rfc9000:9.3.3:1
         self._change(path, now)
 
     # How it ends
@@ -202,9 +206,10 @@ class Migration:
         if self._waiting and path is self._waiting[0]:
             self._waiting.pop(0)
             self._abandon_waiting(now)  # rfc9000:9.6.3:2
-            if path.local != paths.active.local and not connection.is_client:
-                self._left_at = (paths.active.local, connection.spaces[2].acks.largest_received)
-            self._change(path, now)  # rfc9000:9.6.1:3
+            if connection.is_client:
+                self._change(path, now)  # rfc9000:9.6.1:3
+            else:
+                self._follow(path, now)
         if path is paths.active:
             self._fallback = None
             if not connection.is_client:

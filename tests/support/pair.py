@@ -11,6 +11,7 @@ from stack.connection import Connection
 from stack.crypto.packet_protection import protect_packet
 from stack.endpoint import Endpoint, Event
 from stack.events import ConnectionAccepted, StreamReadable
+from stack.observer import Address
 from stack.tls.certificates import Credentials
 from stack.tls.config import ClientTls, ServerTls
 from stack.tls.engine import APPLICATION
@@ -33,6 +34,8 @@ class Datagram(NamedTuple):
     to_server: bool
     number: int
     payload: bytes
+    source: Address = CLIENT_ADDRESS  # as the sender sees it
+    destination: Address = SERVER_ADDRESS
 
 
 Drop = Callable[[Datagram], bool]
@@ -58,6 +61,8 @@ class Pair:
         self.now = 0
         self.delay_ns = delay_ns
         self.drop = drop
+        self.public = CLIENT_ADDRESS  # what a NAT makes of the client's address; `rebind` sets another
+        self.stale: list[Address] = []  # what it was before
         leaf = test_certificate()
         credentials = Credentials(leaf.certificates * chain, leaf.private_key)
         self.client_recorder, self.server_recorder = Recorder(), Recorder()
@@ -105,6 +110,11 @@ class Pair:
                 assert size == len(datagram.payload)
                 result.append((datagram, inside))
         return result
+
+    def rebind(self, public: Address) -> None:
+        """From now on the server sees the client at another address, and the old one leads nowhere."""
+        self.stale.append(self.public)
+        self.public = public
 
     # The clock
 
@@ -180,7 +190,7 @@ class Pair:
 
     def deliver(self, payload: bytes, to_server: bool) -> None:
         """Hand a datagram to one endpoint now, and collect the events."""
-        source, destination = (CLIENT_ADDRESS, SERVER_ADDRESS) if to_server else (SERVER_ADDRESS, CLIENT_ADDRESS)
+        source, destination = (self.public, SERVER_ADDRESS) if to_server else (SERVER_ADDRESS, CLIENT_ADDRESS)
         endpoint = self.server if to_server else self.client
         endpoint.receive(payload, source, destination, 0, self.now)
         self._collect(endpoint, not to_server)
@@ -261,9 +271,22 @@ class Pair:
 
     def _send(self, transmit: Transmit, to_server: bool) -> None:
         number = sum(1 for datagram in self.sent if datagram.to_server == to_server)
-        datagram = Datagram(self.now, to_server, number, transmit.payload)
+        datagram = Datagram(self.now, to_server, number, transmit.payload, transmit.source, transmit.destination)
         self.sent.append(datagram)
         if self.drop is not None and self.drop(datagram):
             return
+        if self.public != CLIENT_ADDRESS:
+            translated = self._translate(transmit, to_server)
+            if translated is None:
+                return
+            transmit = translated
         self._order += 1
         heappush(self._wire, (self.now + self.delay_ns, self._order, to_server, transmit))
+
+    def _translate(self, transmit: Transmit, to_server: bool) -> Transmit | None:
+        """What the client's NAT does: it knows the newest mapping only, and leaves other addresses alone."""
+        if to_server:
+            return transmit._replace(source=self.public) if transmit.source == CLIENT_ADDRESS else transmit
+        if transmit.destination == self.public:
+            return transmit._replace(destination=CLIENT_ADDRESS)
+        return None if transmit.destination in self.stale else transmit
