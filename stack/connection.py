@@ -320,6 +320,7 @@ class Connection:
             self.paths.timer_at,
             application if application else NEVER,
             self.idle.expires_at(self.recovery.pto_ns()),
+            self._reminder_at(),
         )
 
     def timeout(self, now: int) -> None:
@@ -334,6 +335,14 @@ class Connection:
             self.recovery.on_timeout(now)
         elif self.paths.timer_at <= now:
             self.paths.on_timeout(now)
+        elif self._reminder_at() <= now:
+            self.streams.repeat_blocked()
+
+    def _reminder_at(self) -> int:
+        """When to repeat that the peer's limits hold us back, lest the connection end for idleness (rfc9000:4.1:5)."""
+        if not self.streams.blocked or self.spaces[2].eliciting_in_flight or self.control.owed:
+            return NEVER
+        return self.idle.half_at()
 
     def emit(self, event: ConnectionEvent) -> None:
         """Report an event to the application."""

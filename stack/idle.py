@@ -29,6 +29,10 @@ class IdleTimer:
             self._awaiting_reply = True
             self._started_at = now
 
+    def half_at(self) -> int:
+        """When half of the timeout is over: time to say something, if the connection is not to end."""
+        return self._started_at + self.timeout_ns // 2 if self.timeout_ns else NEVER
+
     def expires_at(self, pto_ns: int) -> int:
         """The time to give up, at least three PTOs after the last sign of life (rfc9000:10.1:1)."""
         if not self.timeout_ns:

@@ -128,6 +128,10 @@ class ConnectionFlow:
         if self._trace is not None:
             self._trace.blocked(None, self.peer_limit)
 
+    def repeat_blocked(self) -> None:
+        """Tell the peer again of the limit that blocks us."""
+        self._control.owe(self, DATA_BLOCKED_KEY)
+
     def on_max_data_frame(self, payload: bytes, position: int, frame_type: int, packet: "ReceivedPacket") -> int:
         """MAX_DATA: the limit only ever grows (rfc9000:4.1:3)."""
         limit, position = decode_varint(payload, position)

@@ -106,7 +106,7 @@ class ReceivedFrames:
         stream = self._table.sending(stream_id, frame_type)
         if stream is not None and stream.send is not None and limit > stream.send.max_data:
             stream.send.max_data = limit
-            self._table.scheduler.queue(stream.send)
+            self._table.on_stream_credit(stream.send)
         return position
 
     def on_stream_data_blocked_frame(

@@ -16,7 +16,7 @@ LARGE_FRAME = 16_384  # bytes: a length from here on takes 4 bytes
 class Scheduler:
     """Streams that can send, `ready` many, in a queue per urgency. No work grows with the number of all streams."""
 
-    __slots__ = ("_flow", "_held_back", "_order", "_queues", "_stats", "ready")
+    __slots__ = ("_flow", "_order", "_queues", "_stats", "held_back", "ready")
 
     def __init__(self, flow: ConnectionFlow, stats: ConnectionStats) -> None:
         self._flow = flow
@@ -25,7 +25,7 @@ class Scheduler:
         self._queues: dict[int, deque[SendStream]] = {}  # by urgency, those ever used
         self._order: list[deque[SendStream]] = []  # the same, most urgent first
         # Streams, by ID, whose new data the connection's limit forbids; what gets lost still queues them
-        self._held_back: dict[int, SendStream] = {}
+        self.held_back: dict[int, SendStream] = {}
 
     def queue(self, stream: SendStream) -> None:
         """Give `stream` a place at the end, unless it has one or nothing to send."""
@@ -53,11 +53,15 @@ class Scheduler:
 
     def on_credit(self) -> None:
         """The connection's flow control limit rose."""
-        held_back = self._held_back
+        held_back = self.held_back
         if held_back:
-            self._held_back = {}
+            self.held_back = {}
             for stream in held_back.values():
                 self.queue(stream)
+
+    def forget(self, stream: SendStream) -> None:
+        """`stream` was reset: it has nothing that could be held back."""
+        self.held_back.pop(stream.stream_id, None)
 
     def write(self, room: int, parts: list[bytes | bytearray], sent_frames: list[SentFrame]) -> int:
         """Put STREAM frames into `parts` as long as they fit into `room` bytes; return the bytes used."""
@@ -77,7 +81,7 @@ class Scheduler:
             elif size == 0:
                 stream.queued = False
                 self.ready -= 1
-                self._held_back[stream.stream_id] = stream
+                self.held_back[stream.stream_id] = stream
                 self._flow.on_blocked()
             elif stream.incremental:
                 queue.append(stream)

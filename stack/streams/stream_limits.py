@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 class LocalStreams:
     """The streams of one type that we open: how many there were, and how many the peer allows."""
 
-    __slots__ = ("limit", "next_index")
+    __slots__ = ("blocked", "limit", "next_index")
 
     def __init__(self) -> None:
+        self.blocked = False  # one more was wanted since the limit rose
         self.next_index = 0
         self.limit = 0  # known with the peer's transport parameters
 
@@ -90,7 +91,9 @@ class StreamLimits:
         local = self.local[kind]
         index = local.next_index
         if index >= local.limit:
-            self._control.owe(self, kind | 1)  # rfc9000:4.6:5
+            if not local.blocked:  # once per limit
+                local.blocked = True
+                self._control.owe(self, kind | 1)  # rfc9000:4.6:5
             return None
         local.next_index = index + 1
         return index
@@ -100,7 +103,17 @@ class StreamLimits:
         local = self.local[kind]
         if limit > local.limit:  # rfc9000:4.6:4
             local.limit = limit
+            local.blocked = False
             self._emit(StreamsAvailable(bool(kind)))
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the application waits for the peer to allow one more stream."""
+        return self.local[0].blocked or self.local[UNIDIRECTIONAL].blocked
+
+    def repeat_blocked(self) -> None:
+        """Tell the peer again of a limit that blocks us."""
+        self._control.owe(self, (0 if self.local[0].blocked else UNIDIRECTIONAL) | 1)
 
     def on_peer_stream_closed(self, kind: int) -> None:
         """A stream that the peer had opened is finished: it may open another (rfc9000:4.6:6)."""
@@ -133,7 +146,7 @@ class StreamLimits:
         if key == kind:
             return encode_max_streams(self.peer[kind].next_limit(), bool(kind))
         local = self.local[kind]
-        if local.next_index < local.limit:
+        if not local.blocked:
             return b""
         return encode_streams_blocked(local.limit, bool(kind))
 

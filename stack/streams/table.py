@@ -50,6 +50,7 @@ class StreamTable:
     """The streams of one connection. Finished streams are forgotten."""
 
     __slots__ = (
+        "_blocked",
         "_config",
         "_control",
         "_current_path",
@@ -84,6 +85,7 @@ class StreamTable:
         window = ReceiveWindow(config.initial_max_data, config.max_data_window)
         self.flow = ConnectionFlow(window, control, current_path, trace)
         self.scheduler = Scheduler(self.flow, stats)
+        self._blocked: dict[int, SendStream] = {}  # those whose new data the peer's stream limit forbids
         self.pieces = Pieces()  # beyond gaps, on all streams
         self.streams: dict[int, Stream] = {}
         self.limits = StreamLimits(config.initial_max_streams_bidi, config.initial_max_streams_uni, control, emit)
@@ -190,9 +192,29 @@ class StreamTable:
 
     def on_stream_blocked(self, stream: SendStream) -> None:
         """`stream` reached the peer's limit with data left (rfc9000:19.13:1)."""
+        self._blocked[stream.stream_id] = stream
         self._control.owe(self, stream.stream_id << 3 | _STREAM_DATA_BLOCKED)
         if self.trace is not None:
             self.trace.blocked(stream.stream_id, stream.max_data)
+
+    def on_stream_credit(self, stream: SendStream) -> None:
+        """The peer raised the limit of `stream`."""
+        self._blocked.pop(stream.stream_id, None)
+        self.scheduler.queue(stream)
+
+    @property
+    def blocked(self) -> bool:
+        """Whether a limit of the peer's holds back data, or a stream that the application wants to open."""
+        return bool(self._blocked or self.scheduler.held_back or self.limits.blocked)
+
+    def repeat_blocked(self) -> None:
+        """Tell the peer again of one limit that blocks us; it knows of all, and one frame shows that we still wait."""
+        if self.scheduler.held_back:
+            self.flow.repeat_blocked()
+        elif self._blocked:
+            self._control.owe(self, next(iter(self._blocked)) << 3 | _STREAM_DATA_BLOCKED)
+        else:
+            self.limits.repeat_blocked()
 
     def on_send_room(self, stream: SendStream) -> None:
         """Acknowledgments made room for a write that had to wait."""
@@ -270,6 +292,8 @@ class StreamTable:
         """Give up sending on a stream; false if it was reset before, or all of it arrived (rfc9000:3.3:1)."""
         if not send.reset(code):
             return False
+        self._blocked.pop(send.stream_id, None)
+        self.scheduler.forget(send)
         self._control.owe(self, send.stream_id << 3 | _RESET_STREAM)
         return True
 
