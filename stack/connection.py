@@ -314,6 +314,9 @@ class Connection:
         if closing.over:
             return closing.expires_at
         application = self.spaces[2].acks.ack_at
+        path = self.paths.active
+        if not path.validated and path.amplification_blocked():
+            application = NEVER  # the ACK goes when something arrives
         return min(
             self.recovery.timer_at,
             self.sender.pacing_at,
