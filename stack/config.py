@@ -13,6 +13,10 @@ from stack.wire.versions import VERSION_1, VERSION_2, VERSIONS
 
 MILLISECOND = 1_000_000  # ns
 
+# What to do with a datagram when too many wait: give up the oldest of the least urgent, or take no more
+DROP_OLDEST = "drop_oldest"
+REFUSE = "refuse"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
@@ -59,6 +63,10 @@ class Config:
     preferred_address_v6: Address | None = None
     grease_quic_bit: bool = True  # take packets with any fixed bit, and send such to a peer that does too (RFC 9287)
 
+    # Largest DATAGRAM frame that we take, in bytes with type and length; 65535 takes whatever fits a packet, 0 none at
+    # all (RFC 9221 section 3). What we may send depends on the peer's value alone.
+    max_datagram_frame_size: int = 0
+
     # Behaviour
     connection_id_length: int = 8  # of the IDs we issue, 0 to 20 bytes
     datagram_size: int = 1200  # UDP payload bytes of a full datagram that we send
@@ -69,6 +77,8 @@ class Config:
     # Bytes per stream that a write may leave unacknowledged: at first, and at most while the congestion window is large
     send_buffer: int = 1 << 20
     max_send_buffer: int = 16 << 20
+    datagram_send_buffer: int = 1 << 16  # bytes of datagrams that may wait to be sent, if they are more than one
+    datagram_overflow: str = DROP_OLDEST  # when they are more: "drop_oldest", or "refuse" the new one
     initial_rtt_ms: float = 333.0  # RFC 9002 section 6.2.2
     congestion: str = "new_reno"
     pacing: bool = True
@@ -88,6 +98,8 @@ class Config:
             "max_send_buffer": (0, 1 << 40),
             "max_data_window": (0, MAX_VARINT),
             "max_stream_data_window": (0, MAX_VARINT),
+            "max_datagram_frame_size": (0, 65_535),
+            "datagram_send_buffer": (1, 1 << 40),
             "initial_max_data": (0, MAX_VARINT),
             "initial_max_stream_data_bidi_local": (0, MAX_VARINT),
             "initial_max_stream_data_bidi_remote": (0, MAX_VARINT),
@@ -103,6 +115,8 @@ class Config:
             raise ConfigError(f"initial_rtt_ms = {self.initial_rtt_ms!r}: must be from 1 to 60000")
         if self.retry not in ("never", "always", "load"):
             raise ConfigError(f'retry = {self.retry!r}: must be "never", "always" or "load"')
+        if self.datagram_overflow not in (DROP_OLDEST, REFUSE):
+            raise ConfigError(f'datagram_overflow = {self.datagram_overflow!r}: must be "{DROP_OLDEST}" or "{REFUSE}"')
         check_registered(self.congestion)
         unknown = [f"0x{version:x}" for version in self.versions if version not in VERSIONS]
         if unknown or not self.versions:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from stack.closing import Closing
 from stack.config import MILLISECOND, Config
 from stack.control import ControlFrames
+from stack.datagrams import Datagrams
 from stack.dispatch import bind_handlers
 from stack.errors import TransportError
 from stack.events import ConnectionEvent
@@ -50,6 +51,7 @@ class Connection:
         "closing",
         "config",
         "control",
+        "datagrams",
         "endpoint",
         "flow",
         "handshake",
@@ -139,6 +141,7 @@ class Connection:
             config, is_client, self.control, self.emit, self.stats, self.current_path, stream_trace
         )
         self.flow = self.streams.flow
+        self.datagrams = Datagrams(config, self.emit, self.stats)
         self.local_ids = LocalConnectionIds(local_cid, rng, reset_key, self.control, self._register, self._unregister)
         self.migration = Migration(self, self.paths)
         self.paths.watch(self.migration)
@@ -244,6 +247,22 @@ class Connection:
         self.migration.migrate(local, probe, now)
         self.endpoint.wake(self)
 
+    def send_datagram(
+        self, data: bytes | memoryview, *, expires_at: int | None = None, urgency: int = DEFAULT_URGENCY
+    ) -> int:
+        """Send `data` as one datagram, unreliably (RFC 9221), and return its number, which events tell its fate by.
+
+        It waits for congestion control and pacing, until `expires_at` (ns) if need be. `urgency` is that of streams,
+        with which it takes turns. Raises DatagramError, DatagramQueueFull, ConnectionClosed.
+        """
+        self._check_open()
+        self.endpoint.wake(self)
+        return self.datagrams.send(bytes(data), self.sender.frame_room(), expires_at, urgency)
+
+    def max_datagram_payload(self) -> int:
+        """Bytes of the largest datagram that `send_datagram` takes now; 0 if the peer takes none, or none yet."""
+        return self.datagrams.max_payload(self.sender.frame_room())
+
     def close(self, now: int, code: int = 0, reason: str = "") -> None:
         """Close the connection with an application error code; nothing more is delivered."""
         self.closing.close(code, reason, True, now)
@@ -321,6 +340,7 @@ class Connection:
             self.recovery.timer_at,
             self.sender.pacing_at,
             self.paths.timer_at,
+            self.datagrams.expires_at,
             application if application else NEVER,
             self.idle.expires_at(self.recovery.pto_ns()),
             self._reminder_at(),

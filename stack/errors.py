@@ -6,6 +6,8 @@ QuicError
 ├── StreamError         the application used a stream in a state that does not allow it
 │   ├── StreamReset     the peer reset the stream that is being read
 │   └── StreamStopped   the peer asked us to stop sending on the stream that is being written
+├── DatagramError       the application sent a datagram that the peer or the path does not take
+│   └── DatagramQueueFull   too many datagrams wait to be sent
 └── ConfigError         a configuration value that can't work
 """
 
@@ -137,6 +139,14 @@ class StreamStopped(StreamError):
         super().__init__(f"the peer stopped reading stream {stream_id} with application error {code}")
         self.stream_id = stream_id
         self.code = code
+
+
+class DatagramError(QuicError):
+    """The application sent a datagram that the peer or the path does not take; the message says what they do."""
+
+
+class DatagramQueueFull(DatagramError):
+    """More datagrams wait to be sent than may, and `Config.datagram_overflow` is "refuse"."""
 
 
 class ConfigError(QuicError):

@@ -1,7 +1,7 @@
 """What `Connection.events()` and `Endpoint.events()` report to the layer above, in the order it happened."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from stack.observer import Address
 
@@ -103,6 +103,33 @@ class PathChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class DatagramReceived:
+    """A datagram arrived (RFC 9221)."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DatagramAcked:
+    """The peer acknowledged the datagram that `Connection.send_datagram` gave this number."""
+
+    datagram_id: int
+
+
+# "lost" in the network, "expired" before it could be sent, "dropped" from a full queue for newer or more urgent ones,
+# "too_large" for a path that takes less than when the datagram was queued
+DatagramFate = Literal["lost", "expired", "dropped", "too_large"]
+
+
+@dataclass(frozen=True, slots=True)
+class DatagramLost:
+    """The datagram of this number was given up; only one that was "lost" has been sent, and may yet have arrived."""
+
+    datagram_id: int
+    fate: DatagramFate
+
+
+@dataclass(frozen=True, slots=True)
 class ConnectionEnded:
     """The connection is closed for the application; nothing follows.
 
@@ -131,5 +158,8 @@ ConnectionEvent = (
     | PathValidated
     | PathFailed
     | PathChanged
+    | DatagramReceived
+    | DatagramAcked
+    | DatagramLost
     | ConnectionEnded
 )

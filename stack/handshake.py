@@ -334,6 +334,7 @@ class Handshake:
             initial_max_streams_uni=config.initial_max_streams_uni,
             ack_delay_exponent=config.ack_delay_exponent,
             max_ack_delay=config.max_ack_delay_ms,
+            max_datagram_frame_size=config.max_datagram_frame_size,
             grease_quic_bit=config.grease_quic_bit,
             version_information=connection.negotiation.information(),
             # Without connection IDs nothing tells whose the packets from another address are
@@ -394,6 +395,7 @@ class Handshake:
         if connection.trace is not None:
             connection.trace.parameters_set(now, "remote", parameters.as_dict())
         connection.streams.set_peer_parameters(parameters)
+        connection.datagrams.set_peer_limit(parameters.max_datagram_frame_size)
         connection.recovery.max_ack_delay_ns = parameters.max_ack_delay * 1_000_000
         connection.recovery.peer_ack_delay_exponent = parameters.ack_delay_exponent
         connection.idle.negotiate(connection.config.max_idle_timeout_ms, parameters.max_idle_timeout)

@@ -81,5 +81,12 @@ MAX_NON_ELICITING_PACKETS: Final = 64
 # Bytes of a close reason that are sent; it must fit beside everything else in a packet.
 MAX_REASON_LENGTH: Final = 256
 
+# Datagrams of the application (RFC 9221) that wait to be sent: `Config.datagram_send_buffer` bounds their bytes, this
+# what each takes beside them.
+MAX_QUEUED_DATAGRAMS: Final = 1_024
+
+# Datagrams that arrived and that the application has not taken; then the oldest are dropped (RFC 9221 section 5.3).
+MAX_UNREAD_DATAGRAMS: Final = 1_024
+
 # Datagrams that one call of transmit() may produce for one connection, so that one connection can't starve the rest.
 MAX_DATAGRAMS_PER_TRANSMIT: Final = 64

@@ -15,7 +15,7 @@ from stack.transmit import Transmit
 from stack.wire import header as wire
 from stack.wire.frames import PING, encode_path_challenge, encode_path_response
 from stack.wire.header import SMALLEST_INITIAL_DATAGRAM
-from stack.wire.packet_number import packet_number_length
+from stack.wire.packet_number import MAX_PACKET_NUMBER_LENGTH, packet_number_length
 from stack.wire.varint import varint_size
 
 if TYPE_CHECKING:
@@ -82,6 +82,8 @@ class Sender:
                 closing.pending = False
                 return self._close_datagram(path, now)
             return []
+        if connection.datagrams.expires_at <= now:
+            connection.datagrams.expire(now)
         datagrams = self._path_datagrams(now) if paths.owed else []
         self._quota = path.send_quota(now)
         local, remote = path.local, path.remote
@@ -210,7 +212,10 @@ class Sender:
             space.crypto.buffer.offer_again()
         crypto = space.crypto.buffer.pending
         is_application = space.level == APPLICATION
-        data = crypto or bool(is_application and (connection.control.owed or connection.streams.scheduler.ready))
+        data = crypto or bool(
+            is_application
+            and (connection.control.owed or connection.streams.scheduler.ready or connection.datagrams.queued)
+        )
         if data:
             if self._quota < path.datagram_size and not space.probes:
                 data = False
@@ -250,14 +255,38 @@ class Sender:
         return draft
 
     def _write_application_frames(self, draft: Draft, room: int, now: int) -> None:
-        """Add owed control frames and stream data, at most `room` bytes with what is there."""
+        """Add owed control frames, datagrams and stream data, at most `room` bytes with what is there."""
         connection = self._connection
         control, scheduler = connection.control, connection.streams.scheduler
         if control.owed:
             control.now = now
             draft.size += control.write(room - draft.size, draft.parts, draft.sent_frames)
-        if scheduler.ready:
+        if connection.datagrams.queued:
+            self._write_datagrams_and_streams(draft, room)
+        elif scheduler.ready:
             draft.size += scheduler.write(room - draft.size, draft.parts, draft.sent_frames)
+
+    def _write_datagrams_and_streams(self, draft: Draft, room: int) -> None:
+        """Add datagrams and stream data, in the order of their urgency."""
+        connection = self._connection
+        datagrams, scheduler = connection.datagrams, connection.streams.scheduler
+        parts, sent_frames = draft.parts, draft.sent_frames
+        largest = connection.path.datagram_size - draft.overhead
+        datagrams_first = not scheduler.ready or datagrams.go_before(scheduler.urgency())
+        if datagrams_first:
+            used = datagrams.write(room - draft.size, largest, parts, sent_frames)
+            if draft.size and not used and datagrams.queued:
+                return  # it does not fit beside an ACK: the next packet is for it
+            draft.size += used
+        if scheduler.ready:
+            draft.size += scheduler.write(room - draft.size, parts, sent_frames)
+        if not datagrams_first:
+            draft.size += datagrams.write(room - draft.size, largest, parts, sent_frames)
+
+    def frame_room(self) -> int:
+        """Bytes of frames that fit a 1-RTT packet, however long its packet number is."""
+        path = self._connection.path
+        return path.datagram_size - self._overhead(self._connection.spaces[2], MAX_PACKET_NUMBER_LENGTH, path)
 
     def _overhead(self, space: "PacketNumberSpace", number_length: int, path: "Path") -> int:
         """Bytes of header and tag of a packet in `space`."""

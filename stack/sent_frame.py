@@ -14,3 +14,9 @@ class FrameOwner(Protocol):
 
     def on_lost(self, sent: SentFrame, now: int) -> None:
         """The packet that carried the frame was lost, or a probe should repeat it."""
+
+
+class NeverRepeated:
+    """Base of owners whose frames are sent once: probes repeat none of them, so `on_lost` means lost."""
+
+    __slots__ = ()

@@ -19,6 +19,10 @@ class ConnectionStats:
     stream_bytes_sent: int = 0  # including retransmissions
     stream_bytes_retransmitted: int = 0
     stream_bytes_received: int = 0  # new bytes only
+    datagram_frames_sent: int = 0
+    datagram_frames_received: int = 0
+    datagram_frames_lost: int = 0  # of those sent
+    datagram_frames_dropped: int = 0  # given up before they were sent
     pto_expired: int = 0
     congestion_events: int = 0
     persistent_congestion_events: int = 0

@@ -10,6 +10,7 @@ from stack.recovery.acknowledgments import NEVER
 from stack.recovery.persistent_congestion import PersistentCongestion
 from stack.recovery.sent import SentPacket
 from stack.recovery.space import PacketNumberSpace
+from stack.sent_frame import NeverRepeated
 from stack.stats import ConnectionStats
 from stack.tls.engine import APPLICATION, HANDSHAKE, INITIAL
 from stack.wire.header import PACKET_TYPE_NAMES
@@ -300,7 +301,8 @@ class LossRecovery:
     def _offer_oldest(space: PacketNumberSpace, now: int) -> None:
         for packet in space.oldest_eliciting(PROBES_PER_TIMEOUT):
             for sent in packet.frames:
-                sent[0].on_lost(sent, now)
+                if not isinstance(sent[0], NeverRepeated):
+                    sent[0].on_lost(sent, now)
 
     # Housekeeping
 

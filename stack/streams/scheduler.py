@@ -63,6 +63,10 @@ class Scheduler:
         """`stream` was reset: it has nothing that could be held back."""
         self.held_back.pop(stream.stream_id, None)
 
+    def urgency(self) -> int:
+        """The urgency of the stream that sends next; only while some are ready."""
+        return next(queue[0].urgency for queue in self._order if queue)
+
     def write(self, room: int, parts: list[bytes | bytearray], sent_frames: list[SentFrame]) -> int:
         """Put STREAM frames into `parts` as long as they fit into `room` bytes; return the bytes used."""
         used = 0

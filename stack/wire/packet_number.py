@@ -1,5 +1,9 @@
 """Packet numbers: truncation and recovery (RFC 9000 sections 17.1, A.2 and A.3)."""
 
+from typing import Final
+
+MAX_PACKET_NUMBER_LENGTH: Final = 4  # bytes on the wire
+
 
 def packet_number_length(packet_number: int, largest_acknowledged: int) -> int:
     """Return how many bytes, 1 to 4, `packet_number` needs on the wire.

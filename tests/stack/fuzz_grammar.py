@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from stack.wire import frames
 from stack.wire.varint import MAX_VARINT, encode_varint
-from tests.stack.fuzz_pair import STREAM_LIMIT, STREAM_WINDOW, WINDOW, client_hello
+from tests.stack.fuzz_pair import DATAGRAM_LIMIT, STREAM_LIMIT, STREAM_WINDOW, WINDOW, client_hello
 
 Change = Callable[[bytes, list[tuple[bool, bytes]]], bytes]  # (data, other datagrams) -> damaged data
 
@@ -69,6 +69,10 @@ def _ack(largest: int, pairs: list[tuple[int, int]], ecn: bool) -> bytes:
 
 def _stream(stream_id: int, offset: int, data: bytes, fin: bool, last: bool) -> bytes:
     return frames.encode_stream_header(stream_id, offset, len(data), fin, last) + data
+
+
+def _datagram(data: bytes, last: bool) -> bytes:
+    return frames.encode_datagram_header(len(data), last) + data
 
 
 def _crypto(offset: int, data: bytes) -> bytes:
@@ -134,6 +138,7 @@ STRANGE_LATE: Final = (
     st.builds(frames.encode_retire_connection_id, SMALL | VALUES),
     st.builds(frames.encode_connection_close, VALUES, st.none(), RAW),
     st.just(frames.encode_handshake_done()),
+    st.builds(_datagram, st.builds(bytes, st.integers(0, 2 * DATAGRAM_LIMIT)), st.booleans()),
 )
 # What leaves a connection open, mostly
 PLAUSIBLE_EARLY: Final = (
@@ -167,6 +172,7 @@ def plausible_late(opener: int) -> tuple[st.SearchStrategy[bytes], ...]:
         st.builds(frames.encode_retire_connection_id, st.integers(1, 4)),
         st.builds(lambda data, count: frames.encode_path_challenge(data) * count, path_data, st.integers(1, 20)),
         st.builds(frames.encode_path_response, path_data),
+        st.builds(_datagram, st.builds(bytes, st.integers(0, DATAGRAM_LIMIT - 3)), RARELY),
     )
 
 

@@ -29,6 +29,7 @@ MILLISECOND: Final = 1_000_000  # ns
 STREAM_LIMIT: Final = 4  # of each type
 STREAM_WINDOW: Final = 3000  # bytes
 WINDOW: Final = 8000  # bytes, of a connection
+DATAGRAM_LIMIT: Final = 500  # bytes, of a DATAGRAM frame
 CONTENT: Final = bytes(range(256)) * 4
 VERSION: Final = VERSIONS[VERSION_1]
 
@@ -44,6 +45,7 @@ class Pair:
             "initial_max_stream_data_uni": STREAM_WINDOW,
             "initial_max_streams_bidi": STREAM_LIMIT,
             "initial_max_streams_uni": STREAM_LIMIT,
+            "max_datagram_frame_size": DATAGRAM_LIMIT,
             "pacing": False,
         }
         credentials = test_certificate()

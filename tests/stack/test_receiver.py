@@ -54,7 +54,7 @@ def code_of(connection: Connection) -> int | None:
     [
         pytest.param(b"", PROTOCOL_VIOLATION, marks=pytest.mark.requirement("rfc9000:12.4:2")),
         pytest.param(b"\x1f", FRAME_ENCODING_ERROR, marks=pytest.mark.requirement("rfc9000:12.4:4")),
-        pytest.param(b"\x30data", FRAME_ENCODING_ERROR, marks=pytest.mark.requirement("rfc9000:12.4:4")),
+        pytest.param(b"\x3fdata", FRAME_ENCODING_ERROR, marks=pytest.mark.requirement("rfc9000:12.4:4")),
         pytest.param(b"\x7f\xff", FRAME_ENCODING_ERROR, marks=pytest.mark.requirement("rfc9000:12.4:4")),
         pytest.param(b"\x40\x01", PROTOCOL_VIOLATION, marks=pytest.mark.requirement("rfc9000:12.4:6")),
         pytest.param(b"\x80\x00\x00\x08", PROTOCOL_VIOLATION, marks=pytest.mark.requirement("rfc9000:12.4:6")),
