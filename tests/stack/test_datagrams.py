@@ -442,7 +442,18 @@ def test_streams_and_datagrams_take_turns_packet_by_packet(size: int) -> None:
     assert first[:40] == ["datagram", "stream"] * 20
 
 
-def test_a_large_datagram_gets_its_packet_though_acknowledgments_are_always_due() -> None:
+def test_a_datagram_that_fits_beside_no_ack_gets_the_next_packet() -> None:
+    pair, client, server = pair_of(pacing=False)
+    bulk(client, 100_000)
+    client.send_datagram(bytes(LARGEST))
+    start = pair.now
+    client.path.congestion.congestion_window = 1200
+    pair.inject(server, b"\x01")
+    pair.flush()
+    assert frames_of(pair, client, start) == [("ack",), ("datagram",)]
+
+
+def test_large_datagrams_and_streams_in_both_directions_share_the_packets() -> None:
     pair, client, server = pair_of(datagram_send_buffer=1 << 20)
     bulk(client, 1_000_000)
     bulk(server, 1_000_000)
