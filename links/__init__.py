@@ -2,9 +2,11 @@
 
 from links.datagram import Address, Datagram
 from links.delay import Delay
+from links.ecn import EcnMark, EcnRemark
 from links.element import DROPPED, HELD, Element, Queue, Randomness, Schedule, Server
 from links.jitter import Jitter
 from links.loss import Loss, LossIf, LossNth, LossPattern
+from links.mtu import Mtu
 from links.pipeline import Pipeline
 from links.rate import Rate
 from links.reorder import Reorder, ReorderDepth
@@ -17,12 +19,15 @@ __all__ = [
     "Address",
     "Datagram",
     "Delay",
+    "EcnMark",
+    "EcnRemark",
     "Element",
     "Jitter",
     "Loss",
     "LossIf",
     "LossNth",
     "LossPattern",
+    "Mtu",
     "Pipeline",
     "Queue",
     "Randomness",
