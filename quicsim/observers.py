@@ -15,7 +15,9 @@ class Silent:
     connection_started = version_selected = alpn_selected = parameters_set = secret = key_updated = ignore
     key_discarded = connection_state = datagrams_sent = datagram_received = packet_sent = ignore
     packet_received = packet_dropped = packet_buffered = packets_acked = packet_lost = ignore
-    metrics_updated = congestion_state = loss_timer = stream_state = data_blocked = connection_closed = ignore
+    metrics_updated = congestion_state = ecn_state = loss_timer = stream_state = data_blocked = connection_closed = (
+        ignore
+    )
     path_assigned = path_dropped = migration_state = ignore
 
 

@@ -82,6 +82,7 @@ class Config:
     initial_rtt_ms: float = 333.0  # RFC 9002 section 6.2.2
     congestion: str = "new_reno"
     pacing: bool = True
+    ecn: bool = True  # mark packets ECT(0) on paths that carry marks (RFC 9000 section 13.4); marks are always reported
     use_preferred_address: bool = True  # client: move to the server's preferred address, if it has announced one
 
     def __post_init__(self) -> None:

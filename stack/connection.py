@@ -309,7 +309,7 @@ class Connection:
         if self.closing.silent:
             return
         try:
-            self.receiver.receive(data, path, now)
+            self.receiver.receive(data, path, ecn, now)
             while self.keys_arrived and not self.closing.over:
                 self.keys_arrived = False
                 self.receiver.retry_undecryptable(now)
@@ -391,6 +391,7 @@ class Connection:
             pacing=config.pacing,
             validated=False,
             limited=not self.is_client,
+            ecn=config.ecn,
             number=self._paths_made - 1,
         )
 

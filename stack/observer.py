@@ -107,6 +107,9 @@ class ConnectionObserver(Protocol):
     def congestion_state(self, now: int, old: str, new: str) -> None:
         """The controller's state moved ("slow_start", "congestion_avoidance", "recovery", "application_limited")."""
 
+    def ecn_state(self, now: int, old: str, new: str) -> None:
+        """ECN validation of the active path moved ("testing", "unknown", "capable", "failed")."""
+
     def loss_timer(self, now: int, event: str, timer_type: str, packet_type: str, at: int | None) -> None:
         """The loss timer was "set", "expired" or "cancelled"; timer_type "ack" (time threshold) or "pto"."""
 

@@ -32,6 +32,7 @@ class _Undecryptable(NamedTuple):
     destination_cid: bytes
     source_cid: bytes
     path: "Path"
+    ecn: int
 
 
 class Receiver:
@@ -52,7 +53,7 @@ class Receiver:
         """Set the frame handlers, once the connection's parts exist."""
         self._handlers = handlers
 
-    def receive(self, data: bytes, path: "Path", now: int) -> None:
+    def receive(self, data: bytes, path: "Path", ecn: int, now: int) -> None:
         """Process a datagram's packets in order (rfc9000:12.2:6). Raises TransportError for what must close us."""
         self.first_opened = False
         start, end = 0, len(data)
@@ -76,7 +77,7 @@ class Receiver:
             elif destination != first_destination:
                 self._drop(packet_type, end - start, "unknown_connection_id", now)
                 return
-            self._process(packet_type, data, start, offset, packet_end, destination, source, path, now)
+            self._process(packet_type, data, start, offset, packet_end, destination, source, path, ecn, now)
             start = packet_end
 
     def retry_undecryptable(self, now: int) -> None:
@@ -132,6 +133,7 @@ class Receiver:
         destination_cid: bytes,
         source_cid: bytes,
         path: "Path",
+        ecn: int,
         now: int,
     ) -> None:
         """Authenticate the packet at `start` to `end` of a datagram and process its frames."""
@@ -148,7 +150,9 @@ class Receiver:
                 keys = connection.negotiation.initial_keys(version)
         if keys is None:
             self._keep_undecryptable(
-                _Undecryptable(packet_type, data, start, packet_number_offset, end, destination_cid, source_cid, path),
+                _Undecryptable(
+                    packet_type, data, start, packet_number_offset, end, destination_cid, source_cid, path, ecn
+                ),
                 now,
             )
             return
@@ -196,6 +200,8 @@ class Receiver:
         eliciting = self._process_frames(payload, packet)
         # rfc9000:13.1:1 acknowledge only what was processed
         acks.on_received(number, eliciting, now)
+        if ecn:
+            acks.on_marked(ecn, eliciting)
         if elsewhere and packet_type == wire.ONE_RTT and not connection.closing.over:
             connection.migration.on_packet(path, number, payload, now)
 

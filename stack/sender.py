@@ -1,5 +1,6 @@
 """From what is owed to datagrams: choosing frames, coalescing, padding, protection (RFC 9000 sections 12 to 14)."""
 
+from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from stack.crypto.packet_protection import TAG_LENGTH, protect_packet
@@ -13,6 +14,7 @@ from stack.sent_frame import SentFrame
 from stack.tls.engine import APPLICATION, HANDSHAKE, INITIAL
 from stack.transmit import Transmit
 from stack.wire import header as wire
+from stack.wire.ecn import NOT_ECT
 from stack.wire.frames import PING, encode_path_challenge, encode_path_response
 from stack.wire.header import SMALLEST_INITIAL_DATAGRAM
 from stack.wire.packet_number import MAX_PACKET_NUMBER_LENGTH, packet_number_length
@@ -62,12 +64,13 @@ class Draft:
 class Sender:
     """The sending half of a connection. `pacing_at` is when pacing lets the next datagram go, NEVER if not waiting."""
 
-    __slots__ = ("_connection", "_quota", "grease", "pacing_at")
+    __slots__ = ("_connection", "_ecn", "_quota", "grease", "pacing_at")
 
     def __init__(self, connection: "Connection") -> None:
         self._connection = connection
         self.pacing_at = NEVER
         self.grease = False  # whether the peer takes packets with any fixed bit
+        self._ecn = NOT_ECT  # codepoint of the datagram being made
         self._quota = 0  # bytes that may still be put in flight by this call of transmit()
 
     def transmit(self, now: int) -> list[Transmit]:
@@ -91,7 +94,7 @@ class Sender:
             datagram = self._next_datagram(path, now)
             if not datagram:
                 break
-            datagrams.append(Transmit(datagram, local, remote, 0))
+            datagrams.append(Transmit(datagram, local, remote, self._ecn))
         else:
             self.pacing_at = now  # more is ready: come back at once
         if datagrams:
@@ -109,7 +112,7 @@ class Sender:
                 if path.validation.owed or path.responses:
                     datagram = self._path_datagram(path, now)
                     if datagram:
-                        datagrams.append(Transmit(datagram, path.local, path.remote, 0))
+                        datagrams.append(Transmit(datagram, path.local, path.remote, self._ecn))
         paths.on_sent()
         return datagrams
 
@@ -137,6 +140,7 @@ class Sender:
         if room == SMALLEST_PATH_MTU:  # rfc9000:8.2.1:5, rfc9000:8.2.2:5, rfc9000:8.2.2:6
             self._pad(draft, room - size)
         path.responses.clear()
+        self._ecn = path.ecn.codepoint
         datagram = self._seal(draft, path, now)
         if challenge:
             path.validation.on_sent(challenge, len(datagram), now)
@@ -145,14 +149,15 @@ class Sender:
     def _count(self, datagrams: list[Transmit], now: int) -> None:
         stats, trace = self._connection.stats, self._connection.trace
         stats.datagrams_sent += len(datagrams)
-        sizes = [len(datagram.payload) for datagram in datagrams]
-        stats.bytes_sent += sum(sizes)
+        stats.bytes_sent += sum([len(datagram.payload) for datagram in datagrams])
         if trace is not None:
-            trace.datagrams_sent(now, sizes, 0)
+            for ecn, alike in groupby(datagrams, lambda datagram: datagram.ecn):
+                trace.datagrams_sent(now, [len(datagram.payload) for datagram in alike], ecn)
             self._connection.recovery.trace_metrics(now)
 
     def _next_datagram(self, path: "Path", now: int) -> bytes:
         """Build one datagram; b"" when nothing can or need go."""
+        self._ecn = path.ecn.codepoint
         room = path.datagram_size
         if not path.validated:
             if path.amplification_blocked():
@@ -319,7 +324,8 @@ class Sender:
         size = len(packet)
         in_flight = draft.eliciting or draft.padded  # RFC 9002 section 2
         connection.recovery.on_packet_sent(
-            space, SentPacket(number, now, size, draft.eliciting, in_flight, draft.sent_frames, path)
+            space,
+            SentPacket(number, now, size, draft.eliciting, in_flight, draft.sent_frames, path, self._ecn != NOT_ECT),
         )
         path.bytes_sent += size
         if in_flight:
@@ -379,8 +385,9 @@ class Sender:
             return []
         if connection.is_client and drafts[0].space.level == INITIAL:
             self._pad(drafts[-1], SMALLEST_INITIAL_DATAGRAM - used)
+        self._ecn = path.ecn.codepoint
         payload = b"".join([self._seal(draft, path, now) for draft in drafts])
-        datagrams = [Transmit(payload, path.local, path.remote, 0)]
+        datagrams = [Transmit(payload, path.local, path.remote, self._ecn)]
         self._count(datagrams, now)
         return datagrams
 

@@ -227,6 +227,9 @@ class ConnectionTrace(Silent):
     def congestion_state(self, now: int, old: str, new: str) -> None:
         self._event(now, "congestion_state_updated", {"old": old, "new": new} if old else {"new": new})
 
+    def ecn_state(self, now: int, old: str, new: str) -> None:
+        self._event(now, "ecn_state_updated", {"old": old, "new": new})
+
     def loss_timer(self, now: int, event: str, timer_type: str, packet_type: str, at: int | None) -> None:
         data: Fields = {"event_type": event, "timer_type": timer_type}
         if packet_type in _SPACES:

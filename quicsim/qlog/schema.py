@@ -43,6 +43,7 @@ _QUIC_EVENTS: Final = {
     "recovery_parameters_set": ("recovery", "parameters_set"),
     "recovery_metrics_updated": ("recovery", "metrics_updated"),
     "congestion_state_updated": ("recovery", "congestion_state_updated"),
+    "ecn_state_updated": ("recovery", "ecn_state_updated"),
     "timer_updated": ("recovery", "loss_timer_updated"),
     "packet_lost": ("recovery", "packet_lost"),
 }

@@ -8,6 +8,7 @@ from typing import Final
 from stack.congestion import make_controller
 from stack.observer import Address, ConnectionObserver
 from stack.path.connection_ids import RemoteId
+from stack.path.ecn import EcnValidation
 from stack.path.validation import PathValidation
 from stack.recovery.acknowledgments import NEVER
 from stack.recovery.pacing import Pacer
@@ -23,6 +24,7 @@ class Path:
     __slots__ = (
         "_congestion_state",
         "_controller",
+        "_ecn_state",
         "_pacing",
         "app_limited",
         "bytes_in_flight",
@@ -32,6 +34,7 @@ class Path:
         "datagram_size",
         "destination_cid",
         "drop_at",
+        "ecn",
         "limited",
         "local",
         "number",
@@ -56,12 +59,14 @@ class Path:
         pacing: bool,
         validated: bool,
         limited: bool,
+        ecn: bool,
         number: int = 0,
     ) -> None:
         """`remote_id` is where packets on this path go to; `datagram_size` in bytes of UDP payload.
 
         `validated`: the peer is known to receive at `remote`; until then, anti-amplification holds if `limited`, that
-        is for a server (RFC 9000 sections 8.1 and 8.2). `number` is for observers: 0 is the path of the handshake.
+        is for a server (RFC 9000 sections 8.1 and 8.2). `ecn`: whether packets may be marked. `number` is
+        for observers: 0 is the path of the handshake.
         """
         self.local = local
         self.remote = remote
@@ -81,7 +86,10 @@ class Path:
         self.bytes_received = 0
         self.bytes_sent = 0
         self.app_limited = False  # whether the last sending stopped for want of data
+        self.ecn = EcnValidation(ecn)
+        # As the observer was last told
         self._congestion_state = self.congestion.state
+        self._ecn_state = self.ecn.state
 
     def set_datagram_size(self, datagram_size: int) -> None:
         """Send datagrams of this size from now on, with the initial window and bursts that go with it.
@@ -96,7 +104,8 @@ class Path:
         """Go on with the estimates of `other`, whose peer has only changed its port (rfc9000:9.4:3)."""
         self.datagram_size = other.datagram_size
         self.congestion, self.pacer, self.rtt = other.congestion, other.pacer, other.rtt
-        self._congestion_state = other._congestion_state
+        self.ecn = other.ecn
+        self._congestion_state, self._ecn_state = other._congestion_state, other._ecn_state
         self.bytes_in_flight, other.bytes_in_flight = other.bytes_in_flight, 0
 
     def amplification_credit(self) -> int:
@@ -135,9 +144,12 @@ class Path:
             return None
         return self.pacer.ready_at(self.datagram_size, rate)
 
-    def trace_congestion_state(self, now: int, trace: ConnectionObserver) -> None:
-        """Tell the observer if the controller's state moved since it was last told."""
+    def trace_states(self, now: int, trace: ConnectionObserver) -> None:
+        """Tell the observer what state moved since it was last told."""
         state = self.congestion.state
         if state != self._congestion_state:
             trace.congestion_state(now, self._congestion_state, state)
             self._congestion_state = state
+        if self.ecn.state is not self._ecn_state:
+            trace.ecn_state(now, self._ecn_state.value, self.ecn.state.value)
+            self._ecn_state = self.ecn.state

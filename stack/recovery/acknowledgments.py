@@ -5,7 +5,8 @@ from typing import Final
 from stack.limits import MAX_ACK_RANGES_SENT, MAX_NON_ELICITING_PACKETS, MAX_RECEIVED_RANGES
 from stack.ranges import RangeSet
 from stack.sent_frame import SentFrame
-from stack.wire.frames import encode_ack
+from stack.wire.ecn import CE, ECT_0, ECT_1
+from stack.wire.frames import EcnCounts, encode_ack
 
 NEVER: Final = 1 << 62  # a time that does not come
 
@@ -20,6 +21,7 @@ class Acknowledgments:
 
     __slots__ = (
         "_delay_exponent",
+        "_ecn_counts",
         "_eliciting_since_ack",
         "_floor",
         "_largest_eliciting",
@@ -48,6 +50,7 @@ class Acknowledgments:
         self._told = -1  # packet numbers below were in an ACK that the peer acknowledged …
         self._lowest_untold = NEVER  # … except what arrived late, down to here, and was in no ACK yet
         self.ack_at = NEVER
+        self._ecn_counts: list[int] | None = None  # by codepoint, once any packet was marked
         self.unsent = False  # something arrived that asks for an ACK, and no frame of ours has told it
 
     def is_duplicate(self, packet_number: int) -> bool:
@@ -89,6 +92,20 @@ class Acknowledgments:
         if packet_number > self._largest_eliciting:
             self._largest_eliciting = packet_number
 
+    def on_marked(self, codepoint: int, ack_eliciting: bool) -> None:
+        """Count the mark of a packet that `on_received` has just recorded (RFC 9000 section 13.4.1)."""
+        counts = self._ecn_counts
+        if counts is None:
+            counts = self._ecn_counts = [0, 0, 0, 0]
+        counts[codepoint] += 1
+        if codepoint == CE and ack_eliciting:
+            self.ack_at = 0  # rfc9000:13.2.1:9
+
+    def ecn_counts(self) -> EcnCounts | None:
+        """How many packets came with ECT(0), ECT(1) and CE; None when none did."""
+        counts = self._ecn_counts
+        return None if counts is None else (counts[ECT_0], counts[ECT_1], counts[CE])
+
     def frame(self, now: int) -> bytes:
         """Return an ACK frame for what has arrived; b"" when nothing has. Call `on_sent` if it goes out."""
         starts, ends = self.received.starts, self.received.ends
@@ -102,7 +119,7 @@ class Acknowledgments:
         while index > oldest and ends[index - 1] > told:
             index -= 1
             newest_first.append((starts[index], ends[index] - 1))
-        return encode_ack(newest_first, delay)
+        return encode_ack(newest_first, delay, self.ecn_counts())  # rfc9000:13.4.1:1
 
     def on_sent(self) -> None:
         """An ACK frame went out."""

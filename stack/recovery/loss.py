@@ -13,6 +13,7 @@ from stack.recovery.space import PacketNumberSpace
 from stack.sent_frame import NeverRepeated
 from stack.stats import ConnectionStats
 from stack.tls.engine import APPLICATION, HANDSHAKE, INITIAL
+from stack.wire.frames import EcnCounts
 from stack.wire.header import PACKET_TYPE_NAMES
 
 if TYPE_CHECKING:
@@ -76,6 +77,9 @@ class LossRecovery:
     def on_packet_sent(self, space: PacketNumberSpace, packet: SentPacket) -> None:
         """Take note of a packet that just left."""
         space.sent.append(packet)
+        if packet.marked:
+            space.marks.unreported += 1
+            packet.path.ecn.on_sent()
         if packet.in_flight:
             path = packet.path
             path.bytes_in_flight += packet.size
@@ -88,14 +92,21 @@ class LossRecovery:
 
     def on_ack_frame(self, payload: bytes, position: int, frame_type: int, packet: "ReceivedPacket") -> int:
         """ACK frame, in whatever space its packet belongs to."""
-        ranges, delay, position = parse_ack(payload, position, frame_type)
-        self.on_ack(packet.space, ranges, (delay << self.peer_ack_delay_exponent) * 1000, packet.path, packet.now)
+        ranges, delay, counts, position = parse_ack(payload, position, frame_type)
+        delay_ns = (delay << self.peer_ack_delay_exponent) * 1000
+        self.on_ack(packet.space, ranges, delay_ns, packet.path, packet.now, counts)
         return position
 
     def on_ack(
-        self, space: PacketNumberSpace, ranges: list[tuple[int, int]], ack_delay_ns: int, path: "Path", now: int
+        self,
+        space: PacketNumberSpace,
+        ranges: list[tuple[int, int]],
+        ack_delay_ns: int,
+        path: "Path",
+        now: int,
+        counts: EcnCounts | None = None,
     ) -> None:
-        """Process an ACK frame: `ranges` inclusive, largest first; `ack_delay_ns` as the peer reported it.
+        """Process an ACK frame: `ranges` inclusive, largest first; `ack_delay_ns` and ECN `counts` as reported.
 
         `path` is the one that it came on: the time that a packet took on one path and its ACK on another tells of
         neither (rfc9000:9.4:1).
@@ -106,7 +117,8 @@ class LossRecovery:
         if largest >= space.next_packet_number:
             raise TransportError(PROTOCOL_VIOLATION, f"ACK of packet {largest}, which was not sent")
         acked, missing = space.take_acknowledged(ranges)
-        if largest > space.largest_acked:
+        is_newest = largest > space.largest_acked
+        if is_newest:
             space.largest_acked = largest
         if not acked:
             space.put_back(missing)
@@ -130,6 +142,9 @@ class LossRecovery:
                     space.eliciting_in_flight -= 1
             for sent in packet.frames:
                 sent[0].on_acked(sent, now)
+        # rfc9000:13.4.2.1:1 an older ACK frame says nothing about marks
+        if is_newest and (counts is not None or space.marks.unreported):
+            self._process_ecn(space, acked, counts, now)
         if missing:
             self._detect_losses(space, missing, now)
         else:
@@ -146,6 +161,17 @@ class LossRecovery:
         self.arm(now)
         if self.trace is not None:
             self.trace_metrics(now)
+
+    def _process_ecn(
+        self, space: PacketNumberSpace, acked: list[SentPacket], counts: EcnCounts | None, now: int
+    ) -> None:
+        """Validate what an ACK frame says about marks, and react to those that mean congestion (RFC 9002 B.7)."""
+        newest = acked[-1]
+        path = newest.path
+        marked = sum(packet.marked for packet in acked)
+        # rfc9000:19.3:1, rfc9002:7.3.1:1
+        if path.ecn.on_ack(marked, space.marks, counts) and path.congestion.on_congestion(newest.sent_at, now):
+            self._stats.congestion_events += 1
 
     @staticmethod
     def _on_acked_elsewhere(acked: list[SentPacket], now: int) -> None:
@@ -204,6 +230,8 @@ class LossRecovery:
                     trigger = "reordering_threshold" if by_order else "time_threshold"
                     name = PACKET_TYPE_NAMES[space.packet_type]
                     self.trace.packet_lost(now, name, packet.packet_number, packet.size, trigger)
+            if packet.marked:
+                packet.path.ecn.on_lost()
             for sent in packet.frames:
                 sent[0].on_lost(sent, now)
         for path, newest in newest_in_flight.items():
@@ -278,6 +306,7 @@ class LossRecovery:
         else:
             self.pto_count += 1
             self._stats.pto_expired += 1
+            self._current_path().ecn.on_probe_timeout(self.pto_count)
             self._probe(space, now)
         self.arm(now)
         if self.trace is not None:
@@ -375,4 +404,4 @@ class LossRecovery:
                 pacing_rate=None if rate is None else rate[0] * 8 * 1_000_000_000 // rate[1],
             ),
         )
-        path.trace_congestion_state(now, trace)
+        path.trace_states(now, trace)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 class SentPacket:
     """One packet in flight, or sent and awaiting an ACK that nobody has to send."""
 
-    __slots__ = ("ack_eliciting", "frames", "in_flight", "packet_number", "path", "sent_at", "size")
+    __slots__ = ("ack_eliciting", "frames", "in_flight", "marked", "packet_number", "path", "sent_at", "size")
 
     def __init__(
         self,
@@ -22,7 +22,9 @@ class SentPacket:
         in_flight: bool,
         frames: list[SentFrame],
         path: "Path",
+        marked: bool = False,
     ) -> None:
+        """`marked`: its datagram carried ECT(0)."""
         self.packet_number = packet_number
         self.sent_at = sent_at
         self.size = size
@@ -30,3 +32,4 @@ class SentPacket:
         self.in_flight = in_flight
         self.frames = frames
         self.path = path
+        self.marked = marked

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from stack.crypto.packet_protection import Keys
 from stack.recovery.acknowledgments import NEVER, Acknowledgments
+from stack.recovery.marks import SentMarks
 from stack.recovery.sent import SentPacket
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class PacketNumberSpace:
         "last_eliciting_sent_at",
         "level",
         "loss_at",
+        "marks",
         "next_packet_number",
         "packet_type",
         "probes",
@@ -50,6 +52,7 @@ class PacketNumberSpace:
         self.discarded = False
         self.next_packet_number = 0
         self.sent: deque[SentPacket] = deque()
+        self.marks = SentMarks()
         self.largest_acked = -1
         self.eliciting_in_flight = 0
         self.last_eliciting_sent_at = 0

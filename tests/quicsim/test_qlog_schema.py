@@ -256,6 +256,8 @@ def tell_everything(observer):
     trace.metrics_updated(9, metrics(12_000))
     trace.metrics_updated(10, metrics(13_200, ssthresh=6000, pacing_rate=10**7))
     trace.congestion_state(10, "slow_start", "recovery")
+    for old, new in (("testing", "unknown"), ("unknown", "capable"), ("capable", "failed")):
+        trace.ecn_state(10, old, new)
     trace.loss_timer(11, "set", "pto", "1RTT", 100_000_011)
     trace.loss_timer(12, "cancelled", "ack", "handshake", None)
     for side, states in {
@@ -332,6 +334,7 @@ def first(records, name):
         ("quic:packet_sent", lambda data: data["frames"][7].pop("stream_id")),
         ("quic:recovery_metrics_updated", lambda data: data.update(smoothed_rtt="51")),
         ("quic:recovery_metrics_updated", lambda data: data.update(congestion_window=1.5)),
+        ("quic:ecn_state_updated", lambda data: data.update(new="good")),
         ("quic:timer_updated", lambda data: data.update(event_type="started")),
         ("quic:stream_state_updated", lambda data: data.update(new="recv")),
         ("quic:parameters_set", lambda data: data.update(stateless_reset_token="00")),

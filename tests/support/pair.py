@@ -36,9 +36,11 @@ class Datagram(NamedTuple):
     payload: bytes
     source: Address = CLIENT_ADDRESS  # as the sender sees it
     destination: Address = SERVER_ADDRESS
+    ecn: int = 0
 
 
 Drop = Callable[[Datagram], bool]
+Remark = Callable[[Datagram], int]
 
 
 class Pair:
@@ -51,16 +53,19 @@ class Pair:
         server: dict[str, Any] | None = None,
         delay_ns: int = 10 * MS,
         drop: Drop | None = None,
+        remark: Remark | None = None,
         seed: int = 1,
         chain: int = 1,
     ) -> None:
-        """`client` and `server`: fields of Config that differ from the default; `drop` true loses a datagram.
+        """`client` and `server`: fields of Config that differ from the default; `drop` true loses a datagram,
+        `remark` returns the ECN codepoint with which it arrives.
 
         `chain` is the number of certificates that the server sends, of some 400 bytes each.
         """
         self.now = 0
         self.delay_ns = delay_ns
         self.drop = drop
+        self.remark = remark
         self.public = CLIENT_ADDRESS  # what a NAT makes of the client's address; `rebind` sets another
         self.stale: list[Address] = []  # what it was before
         leaf = test_certificate()
@@ -188,11 +193,11 @@ class Pair:
         """Deliver a packet with these frames at once, as if `sender` had sent it. `changes` as of `craft`."""
         self.deliver(self.craft(sender, payload, level, **changes), to_server=sender.is_client)
 
-    def deliver(self, payload: bytes, to_server: bool) -> None:
+    def deliver(self, payload: bytes, to_server: bool, ecn: int = 0) -> None:
         """Hand a datagram to one endpoint now, and collect the events."""
         source, destination = (self.public, SERVER_ADDRESS) if to_server else (SERVER_ADDRESS, CLIENT_ADDRESS)
         endpoint = self.server if to_server else self.client
-        endpoint.receive(payload, source, destination, 0, self.now)
+        endpoint.receive(payload, source, destination, ecn, self.now)
         self._collect(endpoint, not to_server)
 
     @staticmethod
@@ -271,10 +276,12 @@ class Pair:
 
     def _send(self, transmit: Transmit, to_server: bool) -> None:
         number = sum(1 for datagram in self.sent if datagram.to_server == to_server)
-        datagram = Datagram(self.now, to_server, number, transmit.payload, transmit.source, transmit.destination)
+        datagram = Datagram(self.now, to_server, number, *transmit)
         self.sent.append(datagram)
         if self.drop is not None and self.drop(datagram):
             return
+        if self.remark is not None:
+            transmit = transmit._replace(ecn=self.remark(datagram))
         if self.public != CLIENT_ADDRESS:
             translated = self._translate(transmit, to_server)
             if translated is None:

@@ -18,4 +18,5 @@ def make_path(*, validated: bool = True, pacing: bool = False, initial_rtt_ns: i
         pacing=pacing,
         validated=validated,
         limited=True,
+        ecn=True,
     )

@@ -31,6 +31,7 @@ class ConnectionRecorder(Silent):
         self.states: list[str] = []
         self.discarded_keys: list[str] = []
         self.remote_parameters: dict[str, object] = {}
+        self.ecn_states: list[tuple[int, str]] = []
         self.migration: list[tuple[int, str, int]] = []  # time, state, number of the path
 
     def sent_frames(self, kind: type, since: int = 0) -> list[Frame]:
@@ -68,6 +69,9 @@ class ConnectionRecorder(Silent):
     def parameters_set(self, now: int, owner: str, parameters: dict[str, object]) -> None:
         if owner == "remote":
             self.remote_parameters = parameters
+
+    def ecn_state(self, now: int, old: str, new: str) -> None:
+        self.ecn_states.append((now, new))
 
     def migration_state(self, now: int, state: str, path: int) -> None:
         self.migration.append((now, state, path))
