@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from stack.errors import APPLICATION_ERROR, ConnectionClosed, TransportError
+from stack.errors import AEAD_LIMIT_REACHED, APPLICATION_ERROR, ConnectionClosed, TransportError
 from stack.events import ConnectionEnded, ConnectionEvent
 from stack.lifecycle import ENDED, TRANSITIONS, State, Trigger
 from stack.limits import MAX_REASON_LENGTH
@@ -108,6 +108,8 @@ class Closing:
     def fail(self, error: TransportError, now: int) -> None:
         """End the connection because of what the peer sent."""
         self.close(error.code, error.reason, False, now, error.frame_type)
+        if error.code == AEAD_LIMIT_REACHED:
+            self.silent = True  # rfc9001:6.6:4, rfc9001:6.6:7 once told, nothing more is processed
 
     def on_close_frame(self, payload: bytes, position: int, frame_type: int, packet: "ReceivedPacket") -> int:
         """CONNECTION_CLOSE of either kind: drain, and send nothing more (rfc9000:10.2.2:1)."""

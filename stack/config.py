@@ -84,6 +84,10 @@ class Config:
     pacing: bool = True
     ecn: bool = True  # mark packets ECT(0) on paths that carry marks (RFC 9000 section 13.4); marks are always reported
     use_preferred_address: bool = True  # client: move to the server's preferred address, if it has announced one
+    # How many packets one key may protect, and how many forged packets a connection bears. None: what RFC 9001 section
+    # 6.6 says of the cipher suite; a larger number has no effect. Keys are updated at half of the first.
+    confidentiality_limit: int | None = None
+    integrity_limit: int | None = None
 
     def __post_init__(self) -> None:
         bounds = {
@@ -112,6 +116,10 @@ class Config:
             if not low <= value <= high:
                 raise ConfigError(f"{name} = {value!r}: must be from {low} to {high}")
         self._check_preferred_addresses()
+        for name, low in (("confidentiality_limit", 128), ("integrity_limit", 1)):
+            value = getattr(self, name)
+            if value is not None and not low <= value <= MAX_VARINT:
+                raise ConfigError(f"{name} = {value!r}: must be None, or from {low} to {MAX_VARINT}")
         if not 1 <= self.initial_rtt_ms <= 60_000:
             raise ConfigError(f"initial_rtt_ms = {self.initial_rtt_ms!r}: must be from 1 to 60000")
         if self.retry not in ("never", "always", "load"):

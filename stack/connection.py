@@ -11,6 +11,7 @@ from stack.errors import TransportError
 from stack.events import ConnectionEvent
 from stack.handshake import Handshake
 from stack.idle import IdleTimer
+from stack.key_phases import KeyPhases
 from stack.lifecycle import State
 from stack.migration import Migration
 from stack.negotiation import VersionNegotiation
@@ -58,6 +59,7 @@ class Connection:
         "handshake_complete",
         "idle",
         "is_client",
+        "key_phases",
         "keys_arrived",
         "local_ids",
         "migration",
@@ -146,6 +148,7 @@ class Connection:
         self.migration = Migration(self, self.paths)
         self.paths.watch(self.migration)
         self.negotiation = VersionNegotiation(self, reacted=False)
+        self.key_phases = KeyPhases(self, application)
         self.handshake = Handshake(self)
         self.receiver = Receiver(self)
         self.sender = Sender(self)
@@ -268,6 +271,16 @@ class Connection:
         self.closing.close(code, reason, True, now)
         self.endpoint.wake(self)
 
+    def update_keys(self, now: int) -> None:
+        """Protect what is sent from now on with new keys; the peer will follow (RFC 9001 section 6).
+
+        Raises KeyUpdateError before the handshake is confirmed, and until three PTOs after the peer acknowledged a
+        packet under the current keys; ConnectionClosed.
+        """
+        self._check_open()
+        self.endpoint.wake(self)
+        self.key_phases.update(now)
+
     def _check_open(self) -> None:
         if self.closing.over:
             raise self.closing.exception()
@@ -341,6 +354,7 @@ class Connection:
             self.sender.pacing_at,
             self.paths.timer_at,
             self.datagrams.expires_at,
+            self.key_phases.discard_at,
             application if application else NEVER,
             self.idle.expires_at(self.recovery.pto_ns()),
             self._reminder_at(),
@@ -358,6 +372,8 @@ class Connection:
             self.recovery.on_timeout(now)
         elif self.paths.timer_at <= now:
             self.paths.on_timeout(now)
+        elif self.key_phases.discard_at <= now:
+            self.key_phases.discard_previous()
         elif self._reminder_at() <= now:
             self.streams.repeat_blocked()
 

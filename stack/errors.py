@@ -8,6 +8,7 @@ QuicError
 │   └── StreamStopped   the peer asked us to stop sending on the stream that is being written
 ├── DatagramError       the application sent a datagram that the peer or the path does not take
 │   └── DatagramQueueFull   too many datagrams wait to be sent
+├── KeyUpdateError      the application asked for a key update that is not allowed now
 └── ConfigError         a configuration value that can't work
 """
 
@@ -147,6 +148,10 @@ class DatagramError(QuicError):
 
 class DatagramQueueFull(DatagramError):
     """More datagrams wait to be sent than may, and `Config.datagram_overflow` is "refuse"."""
+
+
+class KeyUpdateError(QuicError):
+    """A key update is not allowed now; the message says why (RFC 9001 sections 6.1 and 6.5)."""
 
 
 class ConfigError(QuicError):

@@ -263,13 +263,17 @@ class Handshake:
             return
         space = connection.spaces[SPACE_OF_LEVEL[level]]
         keys = make_keys(suite, secret, connection.version)
-        if direction == tls.READ:
+        reading = direction == tls.READ
+        if level == tls.APPLICATION:
+            connection.key_phases.install(keys, reading=reading)
+        elif reading:
             space.read_keys = keys
-            connection.keys_arrived = True
         else:
             space.write_keys = keys
+        if reading:
+            connection.keys_arrived = True
         if connection.trace is not None:
-            by_client = (direction == tls.WRITE) == connection.is_client
+            by_client = reading != connection.is_client
             name = f"{'client' if by_client else 'server'}_{_KEY_NAMES[level]}_secret"
             connection.trace.key_updated(now, name, "tls", 0)
 

@@ -162,16 +162,24 @@ class Receiver:
             self._drop(packet_type, end - start, "invalid", now)
             return
         first, number, payload_start, header = unprotected
-        payload = keys.protection.open(number, header, data[payload_start:end])
+        ciphertext = data[payload_start:end]
+        if first & wire.KEY_PHASE_BIT != space.read_phase and packet_type == wire.ONE_RTT:
+            payload = connection.key_phases.open(number, header, ciphertext, now)
+        else:
+            payload = keys.protection.open(number, header, ciphertext)
         if payload is None:
+            connection.key_phases.on_unauthentic(space, keys.protection.suite, number, header, ciphertext)
             self._drop(packet_type, end - start, "decryption_failure", now)
             return
         if start == 0:
             self.first_opened = True
         # rfc9000:12.3:5 only after authentication
-        if number <= acks.largest_received and acks.is_duplicate(number):
-            self._drop(packet_type, end - start, "duplicate", now)
-            return
+        if number <= acks.largest_received:
+            if acks.is_duplicate(number):
+                self._drop(packet_type, end - start, "duplicate", now)
+                return
+            if number < space.phase_first and first & wire.KEY_PHASE_BIT == space.read_phase:
+                connection.key_phases.on_reordered(number)
         if connection.trace is not None:
             self._trace_received(
                 packet_type, first, number, version, end - start, destination_cid, source_cid, payload, path, now

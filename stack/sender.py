@@ -29,7 +29,8 @@ SAMPLE_PAYLOAD: Final = 4  # bytes of packet number and payload together, so tha
 SMALLEST_ROOM: Final = 32  # bytes of frames: less is not worth another packet in the datagram
 
 _FIXED_BIT: Final = 0x40
-_SHORT_FIRST_BYTE: Final = (b"", b"\x40", b"\x41", b"\x42", b"\x43")  # by length of the packet number
+# By length of the packet number, plus the Key Phase bit
+_SHORT_FIRST_BYTE: Final = tuple(bytes((_FIXED_BIT + index - 1,)) for index in range(9))
 
 _PING_FRAME: Final = bytes((PING,))
 
@@ -90,7 +91,7 @@ class Sender:
         datagrams = self._path_datagrams(now) if paths.owed else []
         self._quota = path.send_quota(now)
         local, remote = path.local, path.remote
-        while len(datagrams) < MAX_DATAGRAMS_PER_TRANSMIT:
+        while len(datagrams) < MAX_DATAGRAMS_PER_TRANSMIT and not closing.over:
             datagram = self._next_datagram(path, now)
             if not datagram:
                 break
@@ -100,6 +101,9 @@ class Sender:
         if datagrams:
             connection.recovery.arm(now)
             self._count(datagrams, now)
+        if closing.pending:  # a limit was reached on the way
+            closing.pending = False
+            datagrams += self._close_datagram(path, now)
         return datagrams
 
     def _path_datagrams(self, now: int) -> list[Transmit]:
@@ -321,6 +325,8 @@ class Sender:
             header = bytes((header[0] & ~_FIXED_BIT,)) + header[1:]
         packet = protect_packet(keys, header, number_length, number, payload)
         space.next_packet_number = number + 1  # rfc9000:12.3:1
+        if number + 1 >= space.checkpoint:
+            connection.key_phases.on_checkpoint(now)
         size = len(packet)
         in_flight = draft.eliciting or draft.padded  # RFC 9002 section 2
         connection.recovery.on_packet_sent(
@@ -349,7 +355,7 @@ class Sender:
         connection = self._connection
         if space.level == APPLICATION:
             truncated = (number & (1 << 8 * number_length) - 1).to_bytes(number_length)
-            return _SHORT_FIRST_BYTE[number_length] + destination + truncated
+            return _SHORT_FIRST_BYTE[number_length + space.write_phase] + destination + truncated
         return wire.encode_long_header(
             connection.version,
             space.packet_type,
@@ -368,7 +374,7 @@ class Sender:
         drafts: list[Draft] = []
         used = 0
         for space in connection.spaces:
-            if space.discarded or space.write_keys is None:
+            if space.discarded or space.write_keys is None or space.next_packet_number >= space.number_limit:
                 continue
             number = space.next_packet_number
             number_length = packet_number_length(number, space.largest_acked)

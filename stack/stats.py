@@ -14,6 +14,7 @@ class ConnectionStats:
     packets_sent: int = 0
     packets_received: int = 0
     packets_dropped: int = 0  # undecryptable, duplicate or malformed
+    packets_unauthentic: int = 0  # of those dropped
     packets_lost: int = 0
     bytes_lost: int = 0
     stream_bytes_sent: int = 0  # including retransmissions

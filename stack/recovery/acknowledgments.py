@@ -32,6 +32,7 @@ class Acknowledgments:
         "ack_at",
         "largest_received",
         "largest_received_at",
+        "largest_told",
         "received",
         "unsent",
     )
@@ -44,6 +45,7 @@ class Acknowledgments:
         self._floor = 0  # packet numbers below were forgotten and count as duplicates
         self.largest_received = -1
         self.largest_received_at = 0
+        self.largest_told = -1  # largest_received when the last ACK went out
         self._eliciting_since_ack = 0
         self._non_eliciting_sent = 0
         self._largest_eliciting = -1
@@ -123,6 +125,7 @@ class Acknowledgments:
 
     def on_sent(self) -> None:
         """An ACK frame went out."""
+        self.largest_told = self.largest_received
         self._eliciting_since_ack = 0
         self._lowest_untold = NEVER
         self.ack_at = NEVER

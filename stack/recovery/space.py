@@ -21,6 +21,7 @@ class PacketNumberSpace:
 
     __slots__ = (
         "acks",
+        "checkpoint",
         "crypto",
         "discarded",
         "eliciting_in_flight",
@@ -31,13 +32,17 @@ class PacketNumberSpace:
         "loss_at",
         "marks",
         "next_packet_number",
+        "number_limit",
         "packet_type",
+        "phase_first",
         "probes",
         "read_keys",
+        "read_phase",
         "run_first_at",
         "run_last_number",
         "sent",
         "write_keys",
+        "write_phase",
     )
 
     def __init__(self, index: int, level: int, packet_type: int, acks: Acknowledgments, crypto: "CryptoStream") -> None:
@@ -49,8 +54,13 @@ class PacketNumberSpace:
         self.crypto = crypto
         self.read_keys: Keys | None = None
         self.write_keys: Keys | None = None
+        # Application data only: the Key Phase bits that go with the keys, and the lowest number opened by read_keys
+        self.read_phase = self.write_phase = 0
+        self.phase_first = 0
         self.discarded = False
         self.next_packet_number = 0
+        self.checkpoint = NEVER  # the next packet number from which on KeyPhases is told after each packet
+        self.number_limit = NEVER  # the first packet number that may not be used
         self.sent: deque[SentPacket] = deque()
         self.marks = SentMarks()
         self.largest_acked = -1

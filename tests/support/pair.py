@@ -221,7 +221,8 @@ class Pair:
         destination = sender.remote_ids.current if destination_cid is None else destination_cid
         if level == APPLICATION:
             encoded_number = number.to_bytes(PACKET_NUMBER_LENGTH)
-            header = bytes((0x40 | reserved | PACKET_NUMBER_LENGTH - 1,)) + destination + encoded_number
+            first = 0x40 | space.write_phase | reserved | PACKET_NUMBER_LENGTH - 1
+            header = bytes((first,)) + destination + encoded_number
         else:
             header = encode_long_header(
                 sender.version,

@@ -16,6 +16,8 @@ class Packet(NamedTuple):
     size: int
     frames: tuple[Frame, ...]
     path: int = 0
+    key_phase: int = 0  # of short headers
+    spin: int = 0
 
 
 class ConnectionRecorder(Silent):
@@ -30,6 +32,7 @@ class ConnectionRecorder(Silent):
         self.buffered: list[tuple[int, str]] = []
         self.states: list[str] = []
         self.discarded_keys: list[str] = []
+        self.key_updates: list[tuple[int, str, str, int]] = []  # time, key, trigger, phase; without those of TLS
         self.remote_parameters: dict[str, object] = {}
         self.ecn_states: list[tuple[int, str]] = []
         self.migration: list[tuple[int, str, int]] = []  # time, state, number of the path
@@ -40,7 +43,8 @@ class ConnectionRecorder(Silent):
 
     def _packet(self, now: int, packet: PacketInfo) -> Packet:
         frames = tuple(decode_frames(packet.payload)) if packet.payload else ()
-        return Packet(now, packet.packet_type, packet.packet_number, packet.size, frames, packet.path)
+        number, key_phase, spin = packet.packet_number, packet.key_phase, packet.spin
+        return Packet(now, packet.packet_type, number, packet.size, frames, packet.path, key_phase, spin)
 
     def packet_sent(self, now: int, packet: PacketInfo) -> None:
         self.sent.append(self._packet(now, packet))
@@ -65,6 +69,10 @@ class ConnectionRecorder(Silent):
 
     def key_discarded(self, now: int, key_type: str) -> None:
         self.discarded_keys.append(key_type)
+
+    def key_updated(self, now: int, key_type: str, trigger: str, key_phase: int) -> None:
+        if trigger != "tls":
+            self.key_updates.append((now, key_type, trigger, key_phase))
 
     def parameters_set(self, now: int, owner: str, parameters: dict[str, object]) -> None:
         if owner == "remote":
