@@ -12,7 +12,7 @@ from stack.crypto.packet_protection import (
 )
 from stack.crypto.retry import encode_retry
 from stack.crypto.tokens import NEW_TOKEN, RETRY_TOKEN, SpentTokens, Token, TokenSealer
-from stack.errors import INVALID_TOKEN
+from stack.errors import CONNECTION_REFUSED, INVALID_TOKEN
 from stack.limits import HALF_OPEN_BEFORE_RETRY
 from stack.observer import Address
 from stack.randomness import Randomness
@@ -20,7 +20,7 @@ from stack.wire import header as wire
 from stack.wire.frames import encode_connection_close
 from stack.wire.versions import VERSIONS
 
-RETRY_CID_LENGTH: Final = 8  # bytes of the Source Connection ID of a Retry
+RETRY_CID_LENGTH: Final = 8  # bytes of the Source Connection ID of a Retry, at least
 
 
 class Admitted(NamedTuple):
@@ -58,13 +58,19 @@ class AddressValidation:
             if token.purpose == RETRY_TOKEN:
                 if valid and token.retry_source_cid == header.destination_cid:
                     return Admitted(token.original_destination_cid, token.retry_source_cid, token)
-                return _refuse(header)  # rfc9000:8.1.2:2 it would not take another Retry
+                # rfc9000:8.1.2:2 it would not take another Retry
+                return _close(header, INVALID_TOKEN, b"the Retry token is not valid here and now")
             if valid and self._spent.may_spend(token, now):
                 return Admitted(header.destination_cid, token=token)  # rfc9000:8.1.3:16
         # rfc9000:8.1.3:15 an invalid token is as good as none
         if self._policy == "always" or (self._policy == "load" and half_open >= HALF_OPEN_BEFORE_RETRY):
             return self._retry(header, source, now)
         return Admitted(header.destination_cid)
+
+    @staticmethod
+    def refuse(header: wire.LongHeader) -> bytes:
+        """Return the answer to a client whom the server does not want now (rfc9000:5.2.2:5)."""
+        return _close(header, CONNECTION_REFUSED, b"no new connections now")
 
     def redeem(self, admitted: Admitted) -> None:
         """The connection was made: a token of a NEW_TOKEN frame is spent (rfc9000:8.1.4:8).
@@ -77,17 +83,18 @@ class AddressValidation:
 
     def _retry(self, header: wire.LongHeader, source: Address, now: int) -> bytes:
         original = header.destination_cid
-        retry_cid = self._rng.randbytes(RETRY_CID_LENGTH)
+        # Of another length than the client's, so another: rfc9000:17.2.5.1:1
+        retry_cid = self._rng.randbytes(RETRY_CID_LENGTH + (len(original) == RETRY_CID_LENGTH))
         token = self._sealer.seal(Token(RETRY_TOKEN, now, source, original, retry_cid), header.version)
         version = VERSIONS[header.version]
         return encode_retry(version, header.source_cid, retry_cid, token, original, self._rng.getrandbits(4))
 
 
-def _refuse(header: wire.LongHeader) -> bytes:
-    """An Initial packet that closes the connection with INVALID_TOKEN before there is one."""
+def _close(header: wire.LongHeader, code: int, reason: bytes) -> bytes:
+    """An Initial packet that closes the connection before there is one."""
     version = VERSIONS[header.version]
     _, secret = initial_secrets(version, header.destination_cid)
-    frame = encode_connection_close(INVALID_TOKEN, 0, b"the Retry token is not valid here and now")
+    frame = encode_connection_close(code, 0, reason)
     length = len(frame) + TAG_LENGTH
     start = wire.encode_long_header(version, wire.INITIAL, header.source_cid, header.destination_cid, b"", length, 0, 1)
     return protect_packet(make_keys(TLS_AES_128_GCM_SHA256, secret, version), start, 1, 0, frame)

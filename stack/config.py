@@ -68,7 +68,7 @@ class Config:
     max_datagram_frame_size: int = 0
 
     # Behaviour
-    connection_id_length: int = 8  # of the IDs we issue, 0 to 20 bytes
+    connection_id_length: int = 8  # of the IDs we issue: 0, or 4 to 20 bytes; stateless resets need 8 or more
     datagram_size: int = 1200  # UDP payload bytes of a full datagram that we send
     # What the windows of flow control grow to while a fast reader is held back by them; at most the initial ones turns
     # that off.
@@ -115,6 +115,10 @@ class Config:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ConfigError(f"{name} = {value!r}: must be from {low} to {high}")
+        if 0 < self.connection_id_length < 4:
+            raise ConfigError(
+                f"connection_id_length = {self.connection_id_length!r}: must be 0 or from 4 to 20, else IDs run out"
+            )
         self._check_preferred_addresses()
         for name, low in (("confidentiality_limit", 128), ("integrity_limit", 1)):
             value = getattr(self, name)

@@ -411,8 +411,8 @@ class Connection:
             number=self._paths_made - 1,
         )
 
-    def _register(self, connection_id: bytes) -> None:
-        self.endpoint.register(connection_id, self)
+    def _register(self, connection_id: bytes) -> bool:
+        return self.endpoint.register(connection_id, self)
 
     def _unregister(self, connection_id: bytes) -> None:
         self.endpoint.unregister(connection_id)

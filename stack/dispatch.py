@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 class ReceivedPacket:
     """The authenticated packet whose frames are being processed."""
 
-    __slots__ = ("destination_cid", "now", "path", "space")
+    __slots__ = ("destination_cid", "now", "path", "space", "waited_ns")
 
     def __init__(self, space: "PacketNumberSpace", path: "Path", destination_cid: bytes, now: int) -> None:
         self.space = space
         self.path = path
         self.destination_cid = destination_cid
         self.now = now
+        self.waited_ns = 0  # since it arrived, for its keys
 
 
 Handler = Callable[[bytes, int, int, ReceivedPacket], int]

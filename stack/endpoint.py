@@ -7,7 +7,8 @@ from stack.address_validation import AddressValidation
 from stack.config import Config
 from stack.connection import Connection
 from stack.crypto.packet_protection import TLS_AES_128_GCM_SHA256, initial_secrets, make_keys, unprotect_header
-from stack.events import ConnectionAccepted, ConnectionEvent
+from stack.errors import ConfigError
+from stack.events import ConnectionAccepted, ConnectionEvent, NewToken
 from stack.lifecycle import State
 from stack.limits import MAX_HALF_OPEN_CONNECTIONS
 from stack.observer import Address, Observer
@@ -44,6 +45,8 @@ class Endpoint:
         "_reset_key",
         "_resets",
         "_rng",
+        "_used_tokens",
+        "accepting",
         "connections",
     )
 
@@ -65,21 +68,32 @@ class Endpoint:
         self._alarm_count = 0
         self._half_open: dict[int, Connection] = {}
         self._outbox: list[Transmit] = []  # what needs no connection
+        self._used_tokens: set[bytes] = set()
+        self.accepting = config.accept  # a server that sets this to False refuses clients, and serves those it has
         self.connections: dict[int, Connection] = {}  # by identity
 
     # The four verbs, and connect
 
     def connect(
-        self, local: Address, remote: Address, now: int, server_name: str | None = None, token: bytes = b""
+        self, local: Address, remote: Address, now: int, server_name: str | None = None, token: NewToken | None = None
     ) -> Connection:
         """Start a connection to `remote` and return it; HandshakeCompleted tells when it can be used.
 
-        `token` is one that a NewToken event of an earlier connection to this server gave, to be used once.
+        `token` is what an earlier connection to this server has reported, and serves one connection. Raises ConfigError
+        for a token that can't be used here, and for a second connection from `local` without connection IDs.
         """
         original = self._rng.randbytes(CLIENT_FIRST_CID_LENGTH)
         version = self._config.original_version or self._config.versions[0]
+        if self._is_taken(local):
+            raise ConfigError(
+                f"{local} has a connection, and connection_id_length = 0: packets of two could not be told apart"
+            )
+        if token is not None:
+            self._check_token(token, remote, version)
         connection = self._make(local, remote, version, original, original, True, now)
-        connection.handshake.token = token  # rfc9000:8.1.3:2
+        if token is not None:
+            connection.handshake.token = token.token  # rfc9000:8.1.3:2
+            self._used_tokens.add(token.token)
         connection.start(server_name, now)
         return connection
 
@@ -151,9 +165,9 @@ class Endpoint:
         """`connection` may have something to send, or a new deadline."""
         self._ready[id(connection)] = connection
 
-    def register(self, connection_id: bytes, connection: Connection) -> None:
-        """Route packets with `connection_id` to `connection`."""
-        self._by_cid[connection_id] = connection
+    def register(self, connection_id: bytes, connection: Connection) -> bool:
+        """Route packets with `connection_id` to `connection`; false if another connection has the ID."""
+        return self._by_cid.setdefault(connection_id, connection) is connection
 
     def unregister(self, connection_id: bytes) -> None:
         """Route them there no more."""
@@ -177,6 +191,26 @@ class Endpoint:
 
     # Inside
 
+    def _is_taken(self, local: Address) -> bool:
+        """Whether another connection would need connection IDs to be told from one at `local` (rfc9000:5.1:3)."""
+        if self._cid_length:
+            return False
+        return any(each.path.local == local and not each.closed for each in self.connections.values())
+
+    def _check_token(self, token: NewToken, remote: Address, version: int) -> None:
+        if token.server != remote:
+            # rfc9000:8.1.3:10
+            raise ConfigError(f"token: is from {token.server}, must be from the server at {remote}")
+        if token.version != version:
+            # rfc9369:5:1
+            raise ConfigError(
+                f"token: is of a connection in version 0x{token.version:x}, must be of the version that this one "
+                f"starts with, 0x{version:x}"
+            )
+        if token.token in self._used_tokens:
+            # rfc9000:8.1.3:13
+            raise ConfigError("token: was used for another connection, and serves one only")
+
     def _make(
         self,
         local: Address,
@@ -187,7 +221,9 @@ class Endpoint:
         is_client: bool,
         now: int,
     ) -> Connection:
-        local_cid = self._rng.randbytes(self._config.connection_id_length)
+        local_cid = self._rng.randbytes(self._cid_length)
+        while local_cid in self._by_cid:
+            local_cid = self._rng.randbytes(self._cid_length)
         connection = Connection(
             self,
             self._config,
@@ -240,11 +276,10 @@ class Endpoint:
         if header.packet_type == wire.UNKNOWN_VERSION or header.version not in self._config.versions:
             self._offer_versions(header, source, destination)
             return None
-        if (
-            header.packet_type != wire.INITIAL
-            or len(header.destination_cid) < CLIENT_FIRST_CID_LENGTH
-            or len(self._half_open) >= MAX_HALF_OPEN_CONNECTIONS
-        ):
+        if header.packet_type != wire.INITIAL or len(header.destination_cid) < CLIENT_FIRST_CID_LENGTH:
+            return None  # rfc9000:5.2.2:7, rfc9000:5.2.2:8
+        if not self.accepting or len(self._half_open) >= MAX_HALF_OPEN_CONNECTIONS or self._is_taken(destination):
+            self._outbox.append(Transmit(AddressValidation.refuse(header), destination, source, 0))
             return None
         admitted = self._address_validation.judge(header, source, len(self._half_open), now)
         if isinstance(admitted, bytes):

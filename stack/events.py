@@ -34,13 +34,14 @@ class HandshakeConfirmed:
 
 @dataclass(frozen=True, slots=True)
 class NewToken:
-    """The server gave a token for `Endpoint.connect` to it, for one connection that starts in QUIC version `version`.
+    """The `server` gave a token for `Endpoint.connect` to it, for one connection that starts in QUIC version `version`.
 
     It spares that connection the validation of the client's address (RFC 9000 section 8.1.3, rfc9369:5:1).
     """
 
     token: bytes
     version: int
+    server: Address
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from stack.lifecycle import State, Trigger
 from stack.limits import MAX_NEW_TOKENS, MAX_TOKEN_LENGTH
 from stack.path.connection_ids import stateless_reset_token
 from stack.sent_frame import SentFrame
+from stack.stateless_reset import SHORTEST_ID
 from stack.tls import engine as tls
 from stack.wire.frames import encode_handshake_done, encode_new_token
 from stack.wire.header import RETRY_TAG_LENGTH, LongHeader
@@ -147,7 +148,8 @@ class Handshake:
         token = payload[position:end]
         if length <= MAX_TOKEN_LENGTH and len(self._tokens) < MAX_NEW_TOKENS and token not in self._tokens:
             self._tokens.append(token)
-            self._connection.emit(NewToken(token, self._connection.version.number))
+            connection = self._connection
+            connection.emit(NewToken(token, connection.version.number, connection.path.remote))
         return end
 
     # Packets
@@ -349,7 +351,7 @@ class Handshake:
         if not connection.is_client:
             parameters.original_destination_connection_id = connection.original_destination_cid
             parameters.retry_source_connection_id = connection.retry_source_cid
-            if config.stateless_reset and connection.local_ids.length:  # else it would serve many: rfc9000:10.3.2:5
+            if config.stateless_reset and connection.local_ids.length >= SHORTEST_ID:  # rfc9000:10.3.2:5
                 parameters.stateless_reset_token = stateless_reset_token(
                     connection.reset_key, connection.local_ids.first
                 )

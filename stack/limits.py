@@ -39,14 +39,16 @@ MAX_PATH_RESPONSES: Final = 8
 # connection ID and a validation. The one that is unused for longest goes first (RFC 9000 section 9.3).
 MAX_PATHS: Final = 4
 
-# RETIRE_CONNECTION_ID frames owed at a time; a peer that makes us owe more than this closes the connection with
-# CONNECTION_ID_LIMIT_ERROR (RFC 9000 section 5.1.2; CVE-2024-22189's class).
-MAX_RETIRED_CONNECTION_IDS: Final = 32
+# RETIRE_CONNECTION_ID frames that may await their ACK, for each connection ID that we store for the peer; a peer that
+# makes us owe more closes the connection with CONNECTION_ID_LIMIT_ERROR (CVE-2024-22189's class). RFC 9000 section
+# 5.1.2 asks for two, and a peer may replace all its IDs again before the ACKs of the first change are back.
+RETIREMENTS_PER_CONNECTION_ID: Final = 4
 
 # Connection IDs that we issue at most, however many the peer would store.
 MAX_ISSUED_CONNECTION_IDS: Final = 4
 
-# Connections of one endpoint whose handshake is not complete: memory a spoofing attacker can take.
+# Connections of one endpoint whose handshake is not complete: memory a spoofing attacker can take. Further clients are
+# refused (RFC 9000 section 5.2.2).
 MAX_HALF_OPEN_CONNECTIONS: Final = 10_000
 
 # Half-open connections from which on a client without a token is answered with Retry, unless Config says otherwise: one

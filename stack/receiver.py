@@ -33,6 +33,7 @@ class _Undecryptable(NamedTuple):
     source_cid: bytes
     path: "Path"
     ecn: int
+    arrived_at: int
 
 
 class Receiver:
@@ -90,7 +91,9 @@ class Receiver:
                 if space is not None and space.read_keys is None and not space.discarded:
                     self._undecryptable.append(packet)  # the new keys are not those of this one
                 else:
-                    self._process(*packet, now)
+                    self._packet.waited_ns = now - packet.arrived_at
+                    self._process(*packet[:-1], now)
+                    self._packet.waited_ns = 0
 
     def _long_header(self, data: bytes, start: int, now: int) -> wire.LongHeader | None:
         """Parse the long header at `start`; None when the packet, and so the rest, can't be used."""
@@ -151,7 +154,7 @@ class Receiver:
         if keys is None:
             self._keep_undecryptable(
                 _Undecryptable(
-                    packet_type, data, start, packet_number_offset, end, destination_cid, source_cid, path, ecn
+                    packet_type, data, start, packet_number_offset, end, destination_cid, source_cid, path, ecn, now
                 ),
                 now,
             )
@@ -206,8 +209,8 @@ class Receiver:
             return
         connection.idle.on_received(now)
         eliciting = self._process_frames(payload, packet)
-        # rfc9000:13.1:1 acknowledge only what was processed
-        acks.on_received(number, eliciting, now)
+        # rfc9000:13.1:1 acknowledge only what was processed, rfc9000:13.2.5:2 and count from when it arrived
+        acks.on_received(number, eliciting, now - packet.waited_ns)
         if ecn:
             acks.on_marked(ecn, eliciting)
         if elsewhere and packet_type == wire.ONE_RTT and not connection.closing.over:

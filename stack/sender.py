@@ -16,7 +16,7 @@ from stack.transmit import Transmit
 from stack.wire import header as wire
 from stack.wire.ecn import NOT_ECT
 from stack.wire.frames import PING, encode_path_challenge, encode_path_response
-from stack.wire.header import SMALLEST_INITIAL_DATAGRAM
+from stack.wire.header import MAX_CID_LENGTH, SMALLEST_INITIAL_DATAGRAM
 from stack.wire.packet_number import MAX_PACKET_NUMBER_LENGTH, packet_number_length
 from stack.wire.varint import varint_size
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from stack.recovery.space import PacketNumberSpace
 
 SAMPLE_PAYLOAD: Final = 4  # bytes of packet number and payload together, so that there is a sample
+SMALLEST_BEYOND_ID: Final = 22  # bytes of a packet more than in a connection ID of ours: one more than in a reset
+# Bytes of frames below which something may have to be added: the longest ID of ours beside an empty one of the peer
+SMALL_PAYLOAD: Final = SMALLEST_BEYOND_ID + MAX_CID_LENGTH - (1 + 1 + TAG_LENGTH)
 SMALLEST_ROOM: Final = 32  # bytes of frames: less is not worth another packet in the datagram
 
 _FIXED_BIT: Final = 0x40
@@ -202,6 +205,16 @@ class Sender:
             draft.size += count
             draft.padded = True
 
+    def _pad_small(self, draft: Draft) -> None:
+        """Fill up what is too short for a sample, or to be answered by a reset that looks like any packet to us.
+
+        rfc9000:10.3:4; but padding counts in flight, so ACKs that the congestion window has no room for go without.
+        """
+        smallest = SAMPLE_PAYLOAD - draft.number_length
+        if draft.eliciting or self._quota >= SMALL_PAYLOAD + draft.overhead:
+            smallest = max(smallest, SMALLEST_BEYOND_ID + self._connection.local_ids.length - draft.overhead)
+        self._pad(draft, smallest - draft.size)
+
     # Frames
 
     def _on_held_back(self, path: "Path") -> None:
@@ -259,8 +272,8 @@ class Sender:
             space.probes = min(space.probes, 1)  # rfc9002:6.2.4:8 one such packet is enough
         if not parts:
             return None
-        if draft.size < SAMPLE_PAYLOAD:
-            self._pad(draft, SAMPLE_PAYLOAD - number_length - draft.size)
+        if draft.size < SMALL_PAYLOAD:
+            self._pad_small(draft)
         return draft
 
     def _write_application_frames(self, draft: Draft, room: int, now: int) -> None:
@@ -384,7 +397,7 @@ class Sender:
                 break
             draft.parts.append(frame)
             draft.size = len(frame)
-            self._pad(draft, SAMPLE_PAYLOAD - number_length - draft.size)
+            self._pad_small(draft)
             used += draft.overhead + draft.size
             drafts.append(draft)
         if not drafts:

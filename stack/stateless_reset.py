@@ -10,6 +10,9 @@ from stack.randomness import Randomness
 if TYPE_CHECKING:
     from stack.connection import Connection
 
+# Bytes of a connection ID for which there are resets. Shorter random ones recur: a new connection might get an ID whose
+# token was told to anybody who asked (rfc9000:10.3.2:3, rfc9000:10.3.2:4).
+SHORTEST_ID: Final = 8
 USUAL_SIZE: Final = 42  # bytes at least, when the trigger allows it: an ordinary size for a small packet
 _SIZE_BITS: Final = 4  # random bits of variation on top
 _FIXED_BIT: Final = 0x40
@@ -55,7 +58,7 @@ class StatelessResets:
         rfc9000:10.3:5, rfc9000:10.3:6). None when the trigger is too short, or too many were sent in this second.
         """
         size = min(len(data) - 1, USUAL_SIZE + self._rng.getrandbits(_SIZE_BITS))
-        if size < SMALLEST_RESET or not connection_id:
+        if size < SMALLEST_RESET or len(connection_id) < SHORTEST_ID:
             return None
         if now >= self._window_ends_at:
             self._window_ends_at = now + _SECOND

@@ -12,7 +12,7 @@ from stack.errors import (
     TRANSPORT_PARAMETER_ERROR,
     TransportError,
 )
-from stack.limits import MAX_ISSUED_CONNECTION_IDS, MAX_RETIRED_CONNECTION_IDS
+from stack.limits import MAX_ISSUED_CONNECTION_IDS, RETIREMENTS_PER_CONNECTION_ID
 from stack.randomness import Randomness
 from stack.sent_frame import SentFrame
 from stack.wire.frames import (
@@ -56,10 +56,13 @@ class LocalConnectionIds:
         rng: Randomness,
         reset_key: bytes,
         control: ControlFrames,
-        register: Callable[[bytes], None],
+        register: Callable[[bytes], bool],
         unregister: Callable[[bytes], None],
     ) -> None:
-        """`first` is the ID of the handshake, sequence number 0; `register` routes an ID to this connection."""
+        """`first` is the ID of the handshake, sequence number 0.
+
+        `register` routes an ID to this connection, or returns false if another connection has it.
+        """
         self._rng = rng
         self._reset_key = reset_key
         self._control = control
@@ -82,22 +85,23 @@ class LocalConnectionIds:
         if self.length == 0:
             return
         while len(self.by_sequence) < min(peer_limit, MAX_ISSUED_CONNECTION_IDS):
-            sequence = self._next_sequence
-            self._next_sequence += 1
-            connection_id = self._rng.randbytes(self.length)
-            self.by_sequence[sequence] = connection_id
-            self._register(connection_id)
-            self._control.owe(self, sequence)
+            self._control.owe(self, self._add())
 
     def reserve(self) -> tuple[bytes, bytes]:
         """Return the ID with sequence number 1 and its reset token, for the preferred_address parameter."""
+        self._told = sequence = self._add()
+        connection_id = self.by_sequence[sequence]
+        return connection_id, stateless_reset_token(self._reset_key, connection_id)
+
+    def _add(self) -> int:
+        """Make an ID of nothing but random bytes (rfc9000:5.1:1); return its sequence number."""
+        connection_id = self._rng.randbytes(self.length)
+        while not self._register(connection_id):
+            connection_id = self._rng.randbytes(self.length)
         sequence = self._next_sequence
         self._next_sequence += 1
-        connection_id = self._rng.randbytes(self.length)
         self.by_sequence[sequence] = connection_id
-        self._register(connection_id)
-        self._told = sequence
-        return connection_id, stateless_reset_token(self._reset_key, connection_id)
+        return sequence
 
     def write_frame(self, key: int) -> bytes:
         """NEW_CONNECTION_ID for sequence number `key`, unless retired meanwhile."""
@@ -267,7 +271,7 @@ class RemoteConnectionIds:
     def _retire(self, sequence: int) -> None:
         self.reset_tokens.pop(sequence, None)
         self._retiring[sequence] = None
-        if len(self._retiring) > MAX_RETIRED_CONNECTION_IDS:
+        if len(self._retiring) > RETIREMENTS_PER_CONNECTION_ID * self._limit:  # rfc9000:5.1.2:5, rfc9000:5.1.2:6
             raise TransportError(CONNECTION_ID_LIMIT_ERROR, "too many connection IDs to retire", NEW_CONNECTION_ID)
         self._control.owe(self, sequence)
 

@@ -94,7 +94,7 @@ class LossRecovery:
         """ACK frame, in whatever space its packet belongs to."""
         ranges, delay, counts, position = parse_ack(payload, position, frame_type)
         delay_ns = (delay << self.peer_ack_delay_exponent) * 1000
-        self.on_ack(packet.space, ranges, delay_ns, packet.path, packet.now, counts)
+        self.on_ack(packet.space, ranges, delay_ns, packet.path, packet.now, counts, packet.waited_ns)
         return position
 
     def on_ack(
@@ -105,11 +105,13 @@ class LossRecovery:
         path: "Path",
         now: int,
         counts: EcnCounts | None = None,
+        waited_ns: int = 0,
     ) -> None:
         """Process an ACK frame: `ranges` inclusive, largest first; `ack_delay_ns` and ECN `counts` as reported.
 
         `path` is the one that it came on: the time that a packet took on one path and its ACK on another tells of
-        neither (rfc9000:9.4:1).
+        neither (rfc9000:9.4:1). Nor does the time `waited_ns` that the frame's packet spent here, waiting for its keys
+        (rfc9002:5.3:7).
 
         Raises TransportError if it acknowledges a packet that was never sent (rfc9000:13.1:2).
         """
@@ -126,7 +128,7 @@ class LossRecovery:
         if len(self._live) > 1:
             self._persistent.on_acked(acked)
         if acked[-1].path is path:
-            self._sample_rtt(space, acked, largest, ack_delay_ns, now)
+            self._sample_rtt(space, acked, largest, ack_delay_ns, now - waited_ns)
         if self.trace is not None:
             name = PACKET_TYPE_NAMES[space.packet_type]
             self.trace.packets_acked(now, name, [packet.packet_number for packet in acked])

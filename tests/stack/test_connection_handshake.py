@@ -143,7 +143,7 @@ def test_the_client_turns_to_the_connection_id_that_the_server_chose() -> None:
 
 @pytest.mark.requirement("rfc9000:5.1.1:3")
 @pytest.mark.requirement("rfc9000:19.15:2")
-@pytest.mark.parametrize(("client_length", "server_length"), [(0, 8), (8, 0), (0, 0), (20, 20), (1, 4)])
+@pytest.mark.parametrize(("client_length", "server_length"), [(0, 8), (8, 0), (0, 0), (20, 20), (4, 5)])
 def test_connection_ids_of_any_length_work(client_length: int, server_length: int) -> None:
     pair = Pair(client={"connection_id_length": client_length}, server={"connection_id_length": server_length})
     client, server = pair.established()

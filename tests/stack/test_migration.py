@@ -132,7 +132,7 @@ def test_a_client_at_a_new_address_gets_a_token_for_it() -> None:
     pair.rebind(ELSEWHERE)
     say(client)
     pair.settle()
-    tokens = [event.token for event in pair.client_events if isinstance(event, NewToken)]
+    tokens = [event for event in pair.client_events if isinstance(event, NewToken)]
     assert len(tokens) == len(set(tokens)) == 2
     again = pair.client.connect(ELSEWHERE, SERVER_ADDRESS, pair.now, "localhost", tokens[1])
     for transmit in pair.client.transmit(pair.now):

@@ -4,6 +4,8 @@ import random
 
 import pytest
 
+from stack.address_validation import AddressValidation
+from stack.config import Config
 from stack.connection import Connection
 from stack.crypto.retry import encode_retry
 from stack.errors import INVALID_TOKEN, TRANSPORT_PARAMETER_ERROR, ConfigError
@@ -11,7 +13,7 @@ from stack.events import ConnectionEnded, NewToken
 from stack.limits import HALF_OPEN_BEFORE_RETRY, MAX_NEW_TOKENS, NEW_TOKEN_LIFETIME_NS, RETRY_TOKEN_LIFETIME_NS
 from stack.wire.frames import CryptoFrame, NewTokenFrame, encode_new_token
 from stack.wire.header import INITIAL, RETRY, LongHeader, parse_long_header
-from stack.wire.versions import VERSIONS
+from stack.wire.versions import VERSION_1, VERSION_2, VERSIONS
 from tests.support.lying_tls import LyingTls, setting
 from tests.support.pair import CLIENT_ADDRESS, MS, SERVER_ADDRESS, Datagram, Pair
 
@@ -279,13 +281,19 @@ def tokens_of(pair: Pair) -> list[NewToken]:
 def with_token(token: bytes, *, retry: str = "always", **fields: object) -> tuple[Pair, Connection]:
     """A pair whose client starts a second connection with `token`."""
     pair = Pair(server={"retry": retry, "new_token": True}, **fields)  # type: ignore[arg-type]  # fields of Pair
-    return pair, pair.client.connect(CLIENT_ADDRESS, SERVER_ADDRESS, 0, "localhost", token)
+    return pair, pair.client.connect(CLIENT_ADDRESS, SERVER_ADDRESS, 0, "localhost", of_version_1(token))
+
+
+def of_version_1(token: bytes) -> NewToken:
+    """A token, perhaps of no use, as if the server had given it."""
+    return NewToken(token, VERSION_1, SERVER_ADDRESS)
 
 
 def again(pair: Pair, token: bytes, local: tuple[str, int] = CLIENT_ADDRESS) -> list[bytes]:
-    """What the server answers at once to a new connection of the client with `token`."""
-    pair.client.connect(local, SERVER_ADDRESS, pair.now, "localhost", token)
-    (transmit,) = pair.client.transmit(pair.now)
+    """What the server answers at once to a new connection of another client with `token`."""
+    other = Pair(seed=pair.now + len(pair.server.connections) + 7)
+    other.client.connect(local, SERVER_ADDRESS, pair.now, "localhost", of_version_1(token))
+    (transmit,) = other.client.transmit(pair.now)
     return answer(pair, transmit.payload, local)
 
 
@@ -311,6 +319,7 @@ def test_a_token_of_an_earlier_connection_spares_the_retry(local: tuple[str, int
     assert len(pair.server.connections) == 2
 
 
+@pytest.mark.requirement("rfc9000:21.3:1")
 @pytest.mark.requirement("rfc9000:8.1.4:8")
 @pytest.mark.requirement("rfc9000:8.1.3:15")
 def test_a_token_is_taken_once() -> None:
@@ -379,3 +388,69 @@ def test_a_server_that_gives_tokens_without_end_is_not_listened_to() -> None:
         pair.inject(server, encode_new_token(b"token %d" % number) * 2)
     assert [event.token for event in tokens_of(pair)] == [b"token %d" % number for number in range(MAX_NEW_TOKENS)]
     assert not any(isinstance(event, ConnectionEnded) for event in pair.client_events)
+
+
+@pytest.mark.requirement("rfc9000:8.1.3:13")
+def test_a_client_uses_a_token_once() -> None:
+    pair, token = pair_with_token()
+    pair.client.connect(CLIENT_ADDRESS, SERVER_ADDRESS, pair.now, "localhost", of_version_1(token))
+    with pytest.raises(ConfigError, match="token: was used"):
+        pair.client.connect(CLIENT_ADDRESS, SERVER_ADDRESS, pair.now, "localhost", of_version_1(token))
+
+
+@pytest.mark.requirement("rfc9000:8.1.3:10")
+def test_a_client_shows_a_token_to_its_server_only() -> None:
+    pair, token = pair_with_token()
+    (event,) = tokens_of(pair)
+    assert event.server == SERVER_ADDRESS
+    with pytest.raises(ConfigError, match="must be from the server at"):
+        pair.client.connect(CLIENT_ADDRESS, ("10.0.0.3", 4433), pair.now, "localhost", of_version_1(token))
+
+
+@pytest.mark.requirement("rfc9369:5:1")
+@pytest.mark.parametrize(("original", "later"), [(VERSION_1, VERSION_2), (VERSION_2, VERSION_1)])
+@pytest.mark.parametrize("upgrade", [False, True])
+def test_a_token_serves_connections_of_its_version_only(original: int, later: int, upgrade: bool) -> None:
+    """After compatible negotiation it is the negotiated version that counts."""
+    preferred = (later, original) if upgrade else (original, later)
+    pair = Pair(client={"original_version": original}, server={"new_token": True, "versions": preferred})
+    pair.established()
+    (event,) = tokens_of(pair)
+    assert event.version == (later if upgrade else original)
+    wrong = original if upgrade else later
+    other = Pair(client={"original_version": wrong})
+    with pytest.raises(ConfigError, match="token: is of a connection in version"):
+        other.client.connect(CLIENT_ADDRESS, SERVER_ADDRESS, pair.now, "localhost", event)
+    right = Pair(client={"original_version": event.version})
+    right.client.connect(CLIENT_ADDRESS, SERVER_ADDRESS, pair.now, "localhost", event)
+    right.flush()
+    assert parse(right.sent[0].payload).token == event.token
+
+
+@pytest.mark.requirement("rfc9000:8.1.3:12")
+def test_the_token_of_a_retry_is_for_its_own_connection_alone() -> None:
+    pair = Pair(server=ALWAYS)
+    client, _ = pair.established()
+    assert client.handshake.token
+    start = len(pair.sent)
+    other = pair.connect()
+    pair.flush()
+    assert parse(pair.sent[start].payload).token == b""
+    pair.run(lambda: other.handshake_confirmed)
+    assert len(retries(pair)) == 2
+
+
+@pytest.mark.requirement("rfc9000:17.2.5.1:1")
+@pytest.mark.parametrize("length", range(8, 21))
+def test_the_connection_id_of_a_retry_is_another_than_the_clients(length: int) -> None:
+    """Even if the server's random source gives just the bytes that the client has sent."""
+
+    class Echo(random.Random):
+        def randbytes(self, n: int) -> bytes:
+            return b"s" * n
+
+    judge = AddressValidation(Config(tls=LyingTls(lambda encoded: encoded), retry="always"), bytes(32), Echo(1))
+    header = LongHeader(INITIAL, VERSION_1, b"s" * length, b"client", b"", 0, 1200)
+    answered = judge.judge(header, CLIENT_ADDRESS, 0, 0)
+    assert isinstance(answered, bytes)
+    assert parse(answered).source_cid != header.destination_cid

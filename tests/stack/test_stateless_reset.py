@@ -1,5 +1,6 @@
 """Stateless reset, sent and received (RFC 9000 section 10.3)."""
 
+import hmac
 import random
 
 import pytest
@@ -10,6 +11,7 @@ from stack.events import ConnectionEnded
 from stack.lifecycle import State
 from stack.limits import MAX_STATELESS_RESETS_PER_SECOND
 from stack.path.connection_ids import SMALLEST_RESET
+from stack.wire.frames import ConnectionCloseFrame
 from tests.support.pair import CLIENT_ADDRESS, MS, SECOND, SERVER_ADDRESS, Pair
 
 UNKNOWN = b"\x41unknown!"  # first byte and connection ID of a short header
@@ -125,6 +127,77 @@ def test_a_server_with_empty_connection_ids_announces_no_token() -> None:
     assert "stateless_reset_token" not in pair.recorder_of(client).remote_parameters
 
 
+@pytest.mark.requirement("rfc9000:10.3.2:1")
+def test_a_token_can_be_computed_by_none_but_its_endpoint() -> None:
+    """Tokens of one ID differ between endpoints, those of IDs that differ in a bit have nothing in common."""
+    start = UNKNOWN[:-1]
+    first, second = Pair(seed=1), Pair(seed=2)
+    tokens = [(answer(pair, 100) or b"")[-16:] for pair in (first, second, first)]
+    assert tokens[0] == tokens[2] != tokens[1]
+    assert tokens[0] == hmac.digest(random.Random(2).randbytes(32), UNKNOWN[1:], "sha256")[:16]
+    near = (answer(first, 100, start + bytes((UNKNOWN[-1] ^ 1,))) or b"")[-16:]
+    assert (int.from_bytes(near) ^ int.from_bytes(tokens[0])).bit_count() > 32
+
+
+@pytest.mark.requirement("rfc9000:10.3.2:2")
+@pytest.mark.parametrize("length", [8, 12, 20])
+def test_the_token_of_every_id_of_an_endpoint_can_be_found_again(length: int) -> None:
+    """Whichever of its IDs the peer uses: the packet does not tell how long it is."""
+    pair = Pair(server={"connection_id_length": length})
+    client, server = pair.established()
+    tokens = {server.local_ids.by_sequence[key]: token for key, token in client.remote_ids.reset_tokens.items()}
+    assert len(tokens) == 4
+    pair.drop = lambda datagram: True
+    server.close(pair.now)
+    pair.run_for(SECOND)
+    for connection_id, token in tokens.items():
+        assert len(connection_id) == length
+        assert (answer(pair, 100, b"\x41" + connection_id) or b"").endswith(token)
+
+
+@pytest.mark.requirement("rfc9000:10.3.2:3")
+@pytest.mark.requirement("rfc9000:10.3.2:4")
+@pytest.mark.parametrize("length", [0, 4, 7])
+def test_no_token_is_revealed_for_ids_so_short_that_they_recur(length: int) -> None:
+    pair = Pair(server={"connection_id_length": length})
+    client, server = pair.established()
+    first = server.local_ids.first
+    assert "stateless_reset_token" not in pair.recorder_of(client).remote_parameters
+    pair.drop = lambda datagram: True
+    server.close(pair.now)
+    pair.run_for(SECOND)
+    assert pair.server.connections == {}
+    assert answer(pair, 100, b"\x41" + first) is None
+
+
+@pytest.mark.requirement("rfc9000:11:4")
+@pytest.mark.requirement("rfc9000:21.11:2")
+@pytest.mark.parametrize("state", ["open", "closing", "draining"])
+def test_ids_of_a_connection_that_is_known_are_never_reset(state: str) -> None:
+    pair = Pair()
+    client, server = pair.established()
+    if state == "closing":
+        server.close(pair.now)
+        pair.server.transmit(pair.now)
+    elif state == "draining":
+        client.close(pair.now)
+        pair.run_for(11 * MS)
+    for connection_id in list(server.local_ids.by_sequence.values()):
+        assert answer(pair, 1200, b"\x41" + connection_id) is None
+    assert (answer(pair, 1200) or b"")[-16:], "others are"
+
+
+@pytest.mark.requirement("rfc9000:10.3:2")
+def test_an_error_is_told_by_connection_close_while_the_connection_is_known() -> None:
+    pair = Pair()
+    client, server = pair.established()
+    pair.inject(client, b"\x21")
+    pair.run_for(11 * MS)
+    assert isinstance(pair.recorder_of(server).sent[-1].frames[0], ConnectionCloseFrame)
+    (ended,) = [event for event in pair.client_events if isinstance(event, ConnectionEnded)]
+    assert not ended.stateless_reset
+
+
 # Detection
 
 
@@ -146,6 +219,23 @@ def test_whatever_ends_in_the_token_is_a_reset(start: bytes, ours: bool) -> None
     pair.deliver(reset_for(client, start=prefix), to_server=False)
     assert client.closing.ended is not None
     assert client.closing.ended.stateless_reset
+
+
+@pytest.mark.requirement("rfc9000:10.3.1:4")
+def test_tokens_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = Pair()
+    client, _ = pair.established()
+    compared: list[tuple[bytes, bytes]] = []
+
+    def compare(one: bytes, other: bytes) -> bool:
+        compared.append((one, other))
+        return False
+
+    monkeypatch.setattr(hmac, "compare_digest", compare)
+    reset = reset_for(client)
+    pair.deliver(reset, to_server=False)
+    assert set(compared) == {(reset[-16:], client.remote_ids.reset_tokens[0])}
+    assert not client.closed, "no other comparison decides"
 
 
 @pytest.mark.requirement("rfc9000:10.3.1:3")

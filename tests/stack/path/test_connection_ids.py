@@ -7,7 +7,7 @@ import pytest
 from stack.control import ControlFrames
 from stack.dispatch import ReceivedPacket
 from stack.errors import CONNECTION_ID_LIMIT_ERROR, FRAME_ENCODING_ERROR, PROTOCOL_VIOLATION, TransportError
-from stack.limits import MAX_ISSUED_CONNECTION_IDS, MAX_RETIRED_CONNECTION_IDS
+from stack.limits import MAX_ISSUED_CONNECTION_IDS, RETIREMENTS_PER_CONNECTION_ID
 from stack.path.connection_ids import LocalConnectionIds, RemoteConnectionIds, stateless_reset_token
 from stack.sent_frame import SentFrame
 from stack.wire.frames import (
@@ -43,17 +43,22 @@ def sent_by(control: ControlFrames) -> tuple[list[Frame], list[SentFrame]]:
 class Local:
     """IDs that we issue."""
 
-    def __init__(self, first: bytes = b"firstcid") -> None:
+    def __init__(self, first: bytes = b"firstcid", rng: random.Random | None = None) -> None:
         self.control = ControlFrames()
         self.routed: dict[bytes, None] = {first: None}
         self.ids = LocalConnectionIds(
             first,
-            random.Random(5),
+            random.Random(5) if rng is None else rng,
             KEY,
             self.control,
-            lambda cid: self.routed.__setitem__(cid, None),
+            self.route,
             lambda cid: self.routed.pop(cid),
         )
+
+    def route(self, connection_id: bytes) -> bool:
+        free = connection_id not in self.routed
+        self.routed[connection_id] = None
+        return free
 
     def issued(self) -> list[NewConnectionIdFrame]:
         return [frame for frame in sent_by(self.control)[0] if isinstance(frame, NewConnectionIdFrame)]
@@ -78,6 +83,51 @@ def test_ids_are_issued_up_to_the_peers_limit_and_ours(limit: int, count: int) -
     frames = local.issued()
     assert [frame.sequence_number for frame in frames] == list(range(1, count + 1))
     assert list(local.routed) == [b"firstcid"] + [frame.connection_id for frame in frames]
+
+
+class Spy(random.Random):
+    """Keeps what it gave."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self.given: list[bytes] = []
+
+    def randbytes(self, n: int) -> bytes:
+        self.given.append(super().randbytes(n))
+        return self.given[-1]
+
+
+@pytest.mark.requirement("rfc9000:5.1:1")
+def test_ids_are_nothing_but_random_bytes() -> None:
+    spy = Spy(3)
+    local = Local(rng=spy)
+    local.ids.issue(8)
+    local.ids.reserve()
+    assert list(local.routed)[1:] == spy.given
+    assert all(len(each) == 8 for each in spy.given)
+
+
+def test_an_id_that_another_connection_has_is_not_issued() -> None:
+    taken = random.Random(5).randbytes(8)
+    local = Local()
+    local.routed[taken] = None
+    local.ids.issue(2)
+    (frame,) = local.issued()
+    assert (frame.sequence_number, frame.connection_id != taken) == (1, True)
+
+
+@pytest.mark.requirement("rfc9000:5.1.2:8")
+@pytest.mark.requirement("rfc9000:19.15:6")
+def test_the_peer_is_never_asked_to_retire_ids() -> None:
+    """Retire Prior To stays 0, and so below every sequence number."""
+    local = Local()
+    local.ids.issue(4)
+    for sequence in range(8):
+        for key in local.ids.by_sequence:
+            if key:
+                frame = local.ids.write_frame(key)
+                assert frame[:3] == bytes((0x18, key, 0))
+        assert local.retire(sequence) is None
 
 
 @pytest.mark.requirement("rfc9000:5.1:2")
@@ -241,17 +291,19 @@ def test_a_peer_with_empty_ids_must_not_issue_any() -> None:
 
 @pytest.mark.requirement("rfc9000:5.1.2:5")
 @pytest.mark.requirement("rfc9000:5.1.2:6")
-def test_a_flood_of_retirements_closes_the_connection() -> None:
+@pytest.mark.parametrize("limit", [2, 7, 100])
+def test_a_flood_of_retirements_closes_the_connection(limit: int) -> None:
     """The peer never acknowledges our RETIRE_CONNECTION_ID frames and makes us owe more and more."""
-    remote = Remote(limit=4)
-    results = [remote.new(sequence, retire_prior_to=sequence) for sequence in range(1, 200)]
-    assert results.index(CONNECTION_ID_LIMIT_ERROR) == MAX_RETIRED_CONNECTION_IDS
-    assert results[:MAX_RETIRED_CONNECTION_IDS] == [None] * MAX_RETIRED_CONNECTION_IDS
+    remote = Remote(limit=limit)
+    results = [remote.new(sequence, retire_prior_to=sequence) for sequence in range(1, 500)]
+    allowed = results.index(CONNECTION_ID_LIMIT_ERROR)
+    assert allowed == RETIREMENTS_PER_CONNECTION_ID * limit >= 2 * limit
+    assert results[:allowed] == [None] * allowed
 
 
 def test_acknowledged_retirements_are_forgotten() -> None:
     remote = Remote(limit=4)
-    for sequence in range(1, 10 * MAX_RETIRED_CONNECTION_IDS):
+    for sequence in range(1, 40 * RETIREMENTS_PER_CONNECTION_ID):
         assert remote.new(sequence, retire_prior_to=sequence) is None
         for sent in sent_by(remote.control)[1]:
             sent[0].on_acked(sent, 0)
