@@ -4,9 +4,11 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from hashlib import sha256
 from heapq import heappop, heappush
 from typing import Any, Final, Protocol
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -23,6 +25,7 @@ from stack.events import (
     StreamReadable,
     StreamWritable,
 )
+from stack.observer import Address
 from stack.tls.config import ClientTls, ServerTls
 from stack.wire.header import destination_cid_of
 from tests.support.peers import require
@@ -30,6 +33,8 @@ from tests.support.peers import require
 aioquic_connection = require("aioquic.quic.connection")
 aioquic_configuration = require("aioquic.quic.configuration")
 aioquic_events = require("aioquic.quic.events")
+aioquic_packet = require("aioquic.quic.packet")
+aioquic_buffer = require("aioquic.buffer")
 
 CLIENT: Final = ("10.0.0.1", 50_000)
 SERVER: Final = ("10.0.0.2", 4433)
@@ -51,8 +56,8 @@ class End(Protocol):
     def open(self, unidirectional: bool = False) -> int: ...
     def send(self, stream_id: int, data: bytes) -> None: ...
     def close(self, code: int, reason: str, now: int) -> None: ...
-    def transmit(self, now: int) -> list[bytes]: ...
-    def receive(self, data: bytes, now: int) -> None: ...
+    def transmit(self, now: int) -> list[tuple[bytes, Address]]: ...  # with the client's address, as in `receive`
+    def receive(self, data: bytes, client: Address, now: int) -> None: ...
     def deadline(self) -> int | None: ...
     def timeout(self, now: int) -> None: ...
 
@@ -101,11 +106,14 @@ class Ours:
     def close(self, code: int, reason: str, now: int) -> None:
         self.connection.close(now, code, reason)
 
-    def transmit(self, now: int) -> list[bytes]:
-        return [transmit.payload for transmit in self.endpoint.transmit(now)]
+    def transmit(self, now: int) -> list[tuple[bytes, Address]]:
+        return [
+            (transmit.payload, transmit.source if self.is_client else transmit.destination)
+            for transmit in self.endpoint.transmit(now)
+        ]
 
-    def receive(self, data: bytes, now: int) -> None:
-        source, destination = (SERVER, CLIENT) if self.is_client else (CLIENT, SERVER)
+    def receive(self, data: bytes, client: Address, now: int) -> None:
+        source, destination = (SERVER, client) if self.is_client else (client, SERVER)
         self.endpoint.receive(data, source, destination, 0, now)
         self._take_events()
 
@@ -149,9 +157,13 @@ class Ours:
 
 
 class Theirs:
-    """aioquic's connection; its clock is in seconds."""
+    """aioquic's connection; its clock is in seconds. `address` is a client's, and may change."""
 
-    def __init__(self, configuration: Any) -> None:
+    def __init__(self, configuration: Any, retry: bool = False) -> None:
+        """`retry`: a server that validates its client's address first."""
+        self.address = CLIENT
+        self._retry = retry
+        self._answers: list[tuple[bytes, Address]] = []  # what was sent before there was a connection
         self.is_client = bool(configuration.is_client)
         self.events: list[Any] = []
         self.received: dict[int, bytearray] = {}
@@ -185,19 +197,45 @@ class Theirs:
     def close(self, code: int, reason: str, now: int) -> None:
         self.quic.close(error_code=code, reason_phrase=reason)
 
-    def transmit(self, now: int) -> list[bytes]:
-        if self._quic is None:
-            return []
-        return [data for data, _ in self._quic.datagrams_to_send(now=now / SECOND)]
+    def transmit(self, now: int) -> list[tuple[bytes, Address]]:
+        answers, self._answers = self._answers, []
+        if self._quic is not None:
+            sent = self._quic.datagrams_to_send(now=now / SECOND)
+            answers += [(data, self.address if self.is_client else tuple(to[:2])) for data, to in sent]
+        return answers
 
-    def receive(self, data: bytes, now: int) -> None:
-        if self._quic is None:
-            self._quic = aioquic_connection.QuicConnection(
-                configuration=self._configuration,
-                original_destination_connection_id=destination_cid_of(data, CID_LENGTH),
-            )
-        self._quic.receive_datagram(data, SERVER if self.is_client else CLIENT, now=now / SECOND)
+    def receive(self, data: bytes, client: Address, now: int) -> None:
+        if self.is_client and client != self.address:
+            return  # it went to an address that is not the client's any more
+        if self._quic is None and not self._accept(data, client):
+            return
+        self._quic.receive_datagram(data, SERVER if self.is_client else client, now=now / SECOND)
         self._take_events()
+
+    def _accept(self, data: bytes, client: Address) -> bool:
+        """Make a server's connection for its first datagram; false if that is answered with Retry."""
+        original = destination_cid_of(data, CID_LENGTH)
+        source = None
+        if self._retry:
+            header = aioquic_packet.pull_quic_header(aioquic_buffer.Buffer(data=data), host_cid_length=CID_LENGTH)
+            if not header.token:
+                source = bytes(range(CID_LENGTH))
+                packet = aioquic_packet.encode_quic_retry(
+                    version=header.version,
+                    source_cid=source,
+                    destination_cid=header.source_cid,
+                    original_destination_cid=header.destination_cid,
+                    retry_token=header.destination_cid,
+                )
+                self._answers.append((packet, client))
+                return False
+            original, source = header.token, header.destination_cid
+        self._quic = aioquic_connection.QuicConnection(
+            configuration=self._configuration,
+            original_destination_connection_id=original,
+            retry_source_connection_id=source,
+        )
+        return True
 
     def deadline(self) -> int | None:
         timer = None if self._quic is None else self._quic.get_timer()
@@ -233,7 +271,7 @@ class Link:
     drop: Drop = lambda by_client, index, data: False
     now: int = 0
     destinations: dict[bool, list[bytes]] = field(default_factory=lambda: {True: [], False: []})  # connection IDs
-    _flying: list[tuple[int, int, bool, bytes]] = field(default_factory=list)
+    _flying: list[tuple[int, int, bool, bytes, Address]] = field(default_factory=list)
     _idle_steps: int = 0
 
     def run(self, until: Callable[[], bool], limit: int = 120 * SECOND) -> None:
@@ -264,18 +302,18 @@ class Link:
             if at <= self.now:
                 node.timeout(self.now)
         while self._flying and self._flying[0][0] <= self.now:
-            _, _, by_client, data = heappop(self._flying)
-            (self.server if by_client else self.client).receive(data, self.now)
+            _, _, by_client, data, address = heappop(self._flying)
+            (self.server if by_client else self.client).receive(data, address, self.now)
         return True
 
     def _pick_up(self, node: End, by_client: bool) -> None:
         sent = self.destinations[by_client]
-        for data in node.transmit(self.now):
+        for data, address in node.transmit(self.now):
             destination = destination_cid_of(data, CID_LENGTH)
             assert destination is not None
             if not self.drop(by_client, len(sent), data):
                 order = len(self.destinations[True]) + len(self.destinations[False])
-                heappush(self._flying, (self.now + DELAY, order, by_client, data))
+                heappush(self._flying, (self.now + DELAY, order, by_client, data, address))
             sent.append(destination)
 
 
@@ -315,10 +353,12 @@ def make_pair(
     tls: dict[str, Any] | None = None,
     config: dict[str, Any] | None = None,
     aioquic: dict[str, Any] | None = None,
+    their_retry: bool = False,
 ) -> Pair:
     """Return a linked pair in which our endpoint is the "client" or the "server".
 
-    `tls`, `config` and `aioquic` are arguments of our TLS factory, of our Config and of QuicConfiguration.
+    `tls`, `config` and `aioquic` are arguments of our TLS factory, of our Config and of QuicConfiguration;
+    `their_retry` makes aioquic's server ask for a token first.
     """
     we_connect = ours == "client"
     credentials = test_certificate()
@@ -337,8 +377,39 @@ def make_pair(
     else:
         configuration.server_name = "localhost"
         configuration.load_verify_locations(cadata=certificate.public_bytes(Encoding.PEM))
-    theirs = Theirs(configuration)
+    theirs = Theirs(configuration, their_retry)
     link = Link(*((endpoint, theirs) if we_connect else (theirs, endpoint)))
     if drop is not None:
         link.drop = drop
     return Pair(endpoint, theirs, link)
+
+
+# What tests share
+
+both_roles = pytest.mark.parametrize("ours", ["client", "server"])
+
+
+def content(size: int, seed: int) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+def digest(data: bytes | bytearray) -> str:
+    return sha256(data).hexdigest()
+
+
+def seeded_loss(rate: float, seed: int) -> Drop:
+    """Lose this share of the datagrams, chosen at random."""
+    rng = random.Random(seed)
+    return lambda by_client, index, data: rng.random() < rate
+
+
+def exchange(pair: Pair, size: int) -> None:
+    """Move `size` bytes each way on one bidirectional stream that the client opens."""
+    stream_id = pair.client.open()
+    up, down = content(size, 1), content(size, 2)
+    pair.client.send(stream_id, up)
+    pair.run(lambda: stream_id in pair.server.received)
+    pair.server.send(stream_id, down)
+    pair.run(lambda: stream_id in pair.server.finished and stream_id in pair.client.finished)
+    assert digest(pair.server.received[stream_id]) == digest(up)
+    assert digest(pair.client.received[stream_id]) == digest(down)

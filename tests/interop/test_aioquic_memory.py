@@ -1,8 +1,5 @@
 """Our endpoint with aioquic's connection, in both roles, in memory and in virtual time."""
 
-import random
-from hashlib import sha256
-
 import pytest
 
 from quicsim.certificates import test_certificate
@@ -12,43 +9,20 @@ from tests.interop.aioquic_memory import (
     DELAY,
     MILLISECOND,
     SECOND,
-    Drop,
     End,
     Pair,
     aioquic_events,
+    both_roles,
+    content,
+    digest,
+    exchange,
     make_pair,
+    seeded_loss,
 )
 
 pytestmark = pytest.mark.peer("aioquic")
 
-both_roles = pytest.mark.parametrize("ours", ["client", "server"])
-
 MEGABYTE = 1_000_000
-
-
-def content(size: int, seed: int) -> bytes:
-    return random.Random(seed).randbytes(size)
-
-
-def digest(data: bytes | bytearray) -> str:
-    return sha256(data).hexdigest()
-
-
-def seeded_loss(rate: float, seed: int) -> Drop:
-    rng = random.Random(seed)
-    return lambda by_client, index, data: rng.random() < rate
-
-
-def exchange(pair: Pair, size: int) -> None:
-    """Move `size` bytes each way on one bidirectional stream that the client opens."""
-    stream_id = pair.client.open()
-    up, down = content(size, 1), content(size, 2)
-    pair.client.send(stream_id, up)
-    pair.run(lambda: stream_id in pair.server.received)
-    pair.server.send(stream_id, down)
-    pair.run(lambda: stream_id in pair.server.finished and stream_id in pair.client.finished)
-    assert digest(pair.server.received[stream_id]) == digest(up)
-    assert digest(pair.client.received[stream_id]) == digest(down)
 
 
 def exchange_many(pair: Pair, size: int) -> None:

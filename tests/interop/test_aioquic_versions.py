@@ -1,42 +1,23 @@
 """Versions 1 and 2, and both kinds of negotiation between them, with aioquic in both roles."""
 
-import random
 from typing import Any
 
 import pytest
 
 from stack.wire.header import parse_long_header
 from stack.wire.versions import VERSION_1, VERSION_2
-from tests.interop.aioquic_memory import Drop, Pair, make_pair
+from tests.interop.aioquic_memory import CLIENT, Pair, both_roles, exchange, make_pair, seeded_loss
 from tests.support.peers import require
 
 aioquic_packet = require("aioquic.quic.packet")
 
 pytestmark = pytest.mark.peer("aioquic")
 
-both_roles = pytest.mark.parametrize("ours", ["client", "server"])
-
-
-def seeded_loss(rate: float, seed: int) -> Drop:
-    rng = random.Random(seed)
-    return lambda by_client, index, data: rng.random() < rate
-
-
-def exchange(pair: Pair, size: int = 50_000) -> None:
-    """Move `size` bytes each way on one stream that the client opens."""
-    stream_id = pair.client.open()
-    up, down = random.Random(1).randbytes(size), random.Random(2).randbytes(size)
-    pair.client.send(stream_id, up)
-    pair.run(lambda: stream_id in pair.server.received)
-    pair.server.send(stream_id, down)
-    pair.run(lambda: stream_id in pair.server.finished and stream_id in pair.client.finished)
-    assert (pair.server.received[stream_id], pair.client.received[stream_id]) == (up, down)
-
 
 def check(pair: Pair, negotiated: int) -> None:
     """Both ends speak the negotiated version, and data moves."""
     pair.handshake()
-    exchange(pair)
+    exchange(pair, 50_000)
     assert pair.ours.connection.version.number == negotiated
     assert pair.theirs.quic._version == negotiated
 
@@ -95,5 +76,5 @@ def test_our_client_starts_again_in_the_version_of_their_server(original: int, o
     answer = aioquic_packet.encode_quic_version_negotiation(
         source_cid=header.destination_cid, destination_cid=header.source_cid, supported_versions=[other]
     )
-    pair.ours.receive(answer, pair.link.now)
+    pair.ours.receive(answer, CLIENT, pair.link.now)
     check(pair, other)
