@@ -114,8 +114,8 @@ class Connection:
             case events.StreamSent(stream_id):
                 if stream := self._streams.get(stream_id):
                     stream.on_sent()
-            case events.StreamOpened(stream_id):
-                self._incoming.put(self._add(stream_id))
+            case events.StreamOpened(stream_id, count):
+                self._incoming.put_each(map(self._add, range(stream_id, stream_id + 4 * count, 4)))
             case events.StreamsAvailable():
                 self._wake()
             case events.HandshakeCompleted():

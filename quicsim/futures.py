@@ -1,7 +1,7 @@
 """Waiting, whichever net it is: futures come from the net, and an inbox hands things to whoever waits for them."""
 
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, Generic, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -35,23 +35,33 @@ class Inbox(Generic[T]):
     def __init__(self, new_future: NewFuture, what: str) -> None:
         self._new_future = new_future
         self._what = what
-        self._items: deque[T] = deque()
+        self._items: deque[Iterator[T]] = deque()
         self._waiting: deque[Future[T]] = deque()
         self._failure: Callable[[], Exception] | None = None
 
     def put(self, item: T) -> None:
         """Hand `item` to the longest waiting, or keep it."""
+        self.put_each(iter((item,)))
+
+    def put_each(self, items: Iterator[T]) -> None:
+        """Hand each of `items` to one that waits, and keep the rest: it is made as somebody asks for it."""
         while self._waiting:
-            future = self._waiting.popleft()
+            future = self._waiting[0]
             if not future.done():
+                try:
+                    item = next(items)
+                except StopIteration:
+                    return
                 future.set_result(item)
-                return
-        self._items.append(item)
+            self._waiting.popleft()
+        self._items.append(items)
 
     async def get(self) -> T:
         """Return the oldest item, waiting for one; raises what `fail` was given once there is none."""
-        if self._items:
-            return self._items.popleft()
+        while self._items:
+            for item in self._items[0]:
+                return item
+            self._items.popleft()
         if self._failure is not None:
             raise self._failure()
         future: Future[T] = self._new_future(self._what)

@@ -46,9 +46,13 @@ class NewToken:
 
 @dataclass(frozen=True, slots=True)
 class StreamOpened:
-    """The peer opened a stream."""
+    """The peer opened a stream, or `count` of its type at once: `stream_id` and those that follow, each 4 higher.
+
+    Opening one opens all below it. All can be used; those without a frame so far take no memory until they are.
+    """
 
     stream_id: int
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True)

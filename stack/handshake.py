@@ -14,7 +14,7 @@ from stack.errors import (
 )
 from stack.events import HandshakeCompleted, HandshakeConfirmed, NewToken
 from stack.lifecycle import State, Trigger
-from stack.limits import MAX_NEW_TOKENS, MAX_TOKEN_LENGTH
+from stack.limits import MAX_CRYPTO_BUFFER, MAX_NEW_TOKENS, MAX_TOKEN_LENGTH
 from stack.path.connection_ids import stateless_reset_token
 from stack.sent_frame import SentFrame
 from stack.stateless_reset import SHORTEST_ID
@@ -118,7 +118,8 @@ class Handshake:
         if offset + length > MAX_VARINT:
             # rfc9000:19.6:1
             raise TransportError(FRAME_ENCODING_ERROR, "CRYPTO offset above 2^62-1", frame_type)
-        data = packet.space.crypto.receive(offset, payload[position:end])
+        room = MAX_CRYPTO_BUFFER if self._engine is None else self._engine.crypto_buffer  # rfc9000:7.5:1
+        data = packet.space.crypto.receive(offset, payload[position:end], room)
         if data and self._engine is not None:
             self._engine.feed(packet.space.level, data, packet.now)
             self._take_events(packet.now)

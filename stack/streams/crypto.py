@@ -1,7 +1,7 @@
 """CRYPTO data of one encryption level, both directions (RFC 9000 sections 7.5, 19.6)."""
 
 from stack.errors import CRYPTO_BUFFER_EXCEEDED, TransportError
-from stack.limits import MAX_CRYPTO_BUFFER, MAX_CRYPTO_PIECES
+from stack.limits import MAX_CRYPTO_PIECES
 from stack.sent_frame import SentFrame
 from stack.streams.reassembly import Reassembly
 from stack.streams.send import SendBuffer
@@ -17,14 +17,19 @@ class CryptoStream:
         self.buffer = SendBuffer()
         self._received = Reassembly()
 
-    def receive(self, offset: int, data: bytes) -> bytes:
-        """Take a CRYPTO frame's data; return what is now in order (rfc9000:7.5:1 and its limit)."""
-        if offset + len(data) - self._received.received > MAX_CRYPTO_BUFFER:
+    def receive(self, offset: int, data: bytes, room: int) -> bytes:
+        """Take a CRYPTO frame's data, at most `room` bytes ahead of what TLS has; return what is now in order."""
+        if offset + len(data) - self._received.received > room:
             raise TransportError(CRYPTO_BUFFER_EXCEEDED, f"CRYPTO data at offset {offset}", CRYPTO)
         self._received.add(offset, data)
         if self._received.waiting > MAX_CRYPTO_PIECES:
             raise TransportError(CRYPTO_BUFFER_EXCEEDED, "CRYPTO data in too many pieces", CRYPTO)
         return self._received.take()
+
+    @property
+    def received(self) -> int:
+        """Bytes that came without a gap."""
+        return self._received.received
 
     def write(self, room: int, parts: list[bytes | bytearray], sent_frames: list[SentFrame]) -> int:
         """Put CRYPTO frames into `parts` as long as they fit into `room` bytes; return the bytes used."""

@@ -29,34 +29,38 @@ class LocalStreams:
 
 
 class PeerStreams:
-    """The streams of one type that the peer opens: which were used, and how many more it may open.
+    """The streams of one type that the peer opens: how many there were, and how many more it may open.
 
-    Skipped IDs are ranges, so that jumping to the last one allowed costs nothing.
+    Those that are open and have no state yet are ranges, so that jumping to the last one allowed costs nothing.
     """
 
-    __slots__ = ("closed", "limit", "next_index", "size", "skipped")
+    __slots__ = ("closed", "limit", "next_index", "size", "untouched")
 
     def __init__(self, size: int) -> None:
         self.size = size  # streams that may be open at a time
         self.limit = size  # as announced
         self.closed = 0
         self.next_index = 0
-        self.skipped = RangeSet()
+        self.untouched = RangeSet()
 
-    def open(self, index: int, frame_type: int) -> bool:
-        """Note that stream number `index` is in use; false if it was, and is finished."""
+    def open(self, index: int, frame_type: int) -> int:
+        """Open stream number `index` and those below it; return how many that were (rfc9000:3.2:1)."""
         if index >= self.limit:
             # rfc9000:4.6:3
             raise TransportError(STREAM_LIMIT_ERROR, f"stream number {index}, limit {self.limit}", frame_type)
-        if index >= self.next_index:
-            if index > self.next_index:
-                self.skipped.add(self.next_index, index)
-            self.next_index = index + 1
-            return True
-        if index in self.skipped:
-            self.skipped.subtract(index, index + 1)
-            return True
-        return False
+        first, end = self.next_index, index + 1
+        if first >= end:
+            return 0
+        self.untouched.add(first, end)
+        self.next_index = end
+        return end - first
+
+    def touch(self, index: int) -> bool:
+        """Whether stream number `index` is open and gets its state now; not so if it has it, or had."""
+        if index not in self.untouched:
+            return False
+        self.untouched.subtract(index, index + 1)
+        return True
 
     def on_closed(self) -> bool:
         """A stream ended; return whether a higher limit is worth a frame."""

@@ -24,7 +24,7 @@ from stack.streams.reassembly import Pieces
 from stack.streams.receive import ReceiveState, ReceiveStream
 from stack.streams.received_frames import ReceivedFrames
 from stack.streams.scheduler import Scheduler
-from stack.streams.send import LEAST_URGENT, SendStream
+from stack.streams.send import LEAST_URGENT, SendState, SendStream
 from stack.streams.stream import SERVER_INITIATED, UNIDIRECTIONAL, Stream
 from stack.streams.stream_limits import StreamLimits
 from stack.streams.trace import StreamTrace
@@ -120,7 +120,7 @@ class StreamTable:
 
     def write(self, stream_id: int, data: bytes | memoryview, end: bool) -> int:
         """Take data for sending, at most what the send buffer leaves room for; return how many bytes."""
-        stream = self.streams.get(stream_id)
+        stream = self._find(stream_id)
         if stream is None or stream.send is None:
             raise StreamError(f"stream {stream_id} is not open for writing")
         send = stream.send
@@ -136,7 +136,7 @@ class StreamTable:
 
     def read(self, stream_id: int, limit: int | None) -> tuple[bytes, bool]:
         """Give out data in order, and whether that was the last of it."""
-        stream = self.streams.get(stream_id)
+        stream = self._find(stream_id)
         if stream is None or stream.receive is None:
             raise StreamError(f"stream {stream_id} is not open for reading")
         receive = stream.receive
@@ -154,14 +154,14 @@ class StreamTable:
 
     def reset(self, stream_id: int, code: int) -> None:
         """Give up sending with RESET_STREAM."""
-        stream = self.streams.get(stream_id)
+        stream = self._find(stream_id)
         if stream is None or stream.send is None:
             raise StreamError(f"stream {stream_id} is not open for writing")
         self.reset_sending(stream.send, code)
 
     def set_priority(self, stream_id: int, urgency: int, incremental: bool) -> None:
         """Say when a stream sends, compared with the others."""
-        stream = self.streams.get(stream_id)
+        stream = self._find(stream_id)
         if stream is None or stream.send is None:
             raise StreamError(f"stream {stream_id} is not open for writing")
         if not 0 <= urgency <= LEAST_URGENT:
@@ -170,7 +170,7 @@ class StreamTable:
 
     def stop_sending(self, stream_id: int, code: int) -> None:
         """Ask the peer to stop, and forget what arrives (rfc9000:3.5:1)."""
-        stream = self.streams.get(stream_id)
+        stream = self._find(stream_id)
         if stream is None or stream.receive is None:
             raise StreamError(f"stream {stream_id} is not open for reading")
         receive = stream.receive
@@ -236,6 +236,8 @@ class StreamTable:
             return b""
         send, receive = stream.send, stream.receive
         if kind == _RESET_STREAM and send is not None and send.reset_code is not None:
+            if send.state is not SendState.RESET_SENT:
+                return b""  # rfc9000:3.3:1 it arrived, and only a copy was lost
             return encode_reset_stream(stream_id, send.reset_code, send.buffer.next_offset)
         if kind == _STREAM_DATA_BLOCKED and send is not None and send.blocked():
             return encode_stream_data_blocked(stream_id, send.max_data)
@@ -275,7 +277,24 @@ class StreamTable:
                 # rfc9000:19.8:1
                 raise TransportError(STREAM_STATE_ERROR, f"stream {stream_id} is not open", frame_type)
             return None
-        if not self.limits.peer[kind].open(stream_id >> 2, frame_type):
+        index = stream_id >> 2
+        first = self.limits.peer[kind].next_index
+        count = self.limits.peer[kind].open(index, frame_type)
+        if count:
+            self._emit(StreamOpened(stream_id - ((index - first) << 2), count))
+        return self._touch(stream_id)
+
+    def _find(self, stream_id: int) -> Stream | None:
+        """The stream that a verb names; None if it is not open."""
+        stream = self.streams.get(stream_id)
+        if stream is None and bool(stream_id & SERVER_INITIATED) == self._is_client:
+            return self._touch(stream_id)
+        return stream
+
+    def _touch(self, stream_id: int) -> Stream | None:
+        """Give a stream of the peer's its state, the first time that something is made of it; None if it had it."""
+        kind = stream_id & UNIDIRECTIONAL
+        if not self.limits.peer[kind].touch(stream_id >> 2):
             return None
         config = self._config
         if kind == UNIDIRECTIONAL:
@@ -285,7 +304,6 @@ class StreamTable:
             receive = self._receive_stream(stream_id, config.initial_max_stream_data_bidi_remote)
             stream = Stream(stream_id, send, receive)
         self.streams[stream_id] = stream
-        self._emit(StreamOpened(stream_id))
         return stream
 
     def reset_sending(self, send: SendStream, code: int) -> bool:

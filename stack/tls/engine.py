@@ -122,6 +122,11 @@ class Engine(Protocol):
         """True while the engine waits for somebody else (an agent, a remote signer) and will call the waker."""
         ...
 
+    @property
+    def crypto_buffer(self) -> int:
+        """Bytes of CRYPTO data, 4096 or more, that may wait for a gap to fill, per level (rfc9000:4:1)."""
+        ...
+
     def set_waker(self, waker: Callable[[], None]) -> None:
         """`waker` is called when events appear although the transport fed nothing."""
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from stack.crypto.hkdf import HASH_LENGTH
 from stack.errors import QuicError
+from stack.limits import MAX_CRYPTO_BUFFER
 from stack.randomness import Randomness
 from stack.tls.alerts import DECODE_ERROR, DECRYPT_ERROR, UNEXPECTED_MESSAGE, HandshakeError
 from stack.tls.engine import (
@@ -75,6 +76,11 @@ class Handshake:
     def waiting(self) -> bool:
         """False: this engine answers at once."""
         return False
+
+    @property
+    def crypto_buffer(self) -> int:
+        """What this engine's largest messages, certificate chains, fit into many times."""
+        return MAX_CRYPTO_BUFFER
 
     def set_waker(self, waker: Callable[[], None]) -> None:
         """Nothing to do: this engine answers at once."""

@@ -49,6 +49,20 @@ def writes(*chunks: bytes, pause: str = "5ms", end: bool = True) -> Side:
     return server
 
 
+def test_streams_are_accepted_in_the_order_of_their_ids_and_a_higher_one_brings_the_lower_ones() -> None:
+    async def client(net: Net, conn: Connection) -> bytes:
+        first, _, third = [await conn.open_stream() for _ in range(3)]
+        await third.write(b"third", end=True)
+        return await first.read_all()
+
+    async def server(net: Net, conn: Connection) -> None:
+        first, second, third = [await conn.accept_stream() for _ in range(3)]
+        assert [first.id, second.id, third.id] == [0, 4, 8]
+        await first.write(await third.read_all(), end=True)
+
+    assert talk(client, server) == b"third"
+
+
 def test_read_returns_what_is_there_and_nothing_at_the_end() -> None:
     async def client(net: Net, conn: Connection) -> list[bytes]:
         stream = await conn.accept_stream()

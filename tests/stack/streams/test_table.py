@@ -235,12 +235,57 @@ def test_jumping_to_the_last_stream_costs_nothing_and_opens_the_ones_below() -> 
     last = (count - 1) * 4 + SERVER_UNI
     bench.feed(stream_frame(last, fin=True))
     assert list(bench.table.streams) == [last]
+    assert bench.events == [StreamOpened(SERVER_UNI, count), StreamReadable(last)]
     middle = SERVER_UNI + 4 * 12_345
     bench.feed(stream_frame(middle, fin=True))
     assert bench.table.read(middle, None) == (b"data", True)
+    assert bench.events[2:] == [StreamReadable(middle)]
     bench.events.clear()
     bench.feed(stream_frame(middle, fin=True))
     assert bench.events == []
+    assert list(bench.table.streams) == [last]
+
+
+@pytest.mark.requirement("rfc9000:3.2:1")
+@pytest.mark.parametrize("make", EVERY_FRAME)
+def test_a_stream_opens_the_lower_ones_of_its_type_in_order(make: FrameMaker) -> None:
+    bench = StreamBench()
+    bench.feed(make(SERVER_BIDI + 8))
+    bench.feed(make(SERVER_BIDI + 12))
+    bench.feed(make(SERVER_BIDI))
+    opened = [event for event in bench.events if isinstance(event, StreamOpened)]
+    assert opened == [StreamOpened(SERVER_BIDI, 3), StreamOpened(SERVER_BIDI + 12)]
+
+
+@pytest.mark.requirement("rfc9000:3.2:1")
+def test_a_stream_that_was_opened_by_a_higher_one_can_be_used_at_once() -> None:
+    bench = StreamBench()
+    bench.feed(stream_frame(SERVER_BIDI + 16))
+    first, second, third, fourth = range(SERVER_BIDI, SERVER_BIDI + 16, 4)
+    assert bench.table.write(first, b"answer", True) == 6
+    assert bench.table.read(second, None) == (b"", False)
+    bench.table.reset(third, 7)
+    bench.table.stop_sending(fourth, 8)
+    frames = bench.frames()
+    assert frames == [
+        ResetStreamFrame(third, 7, 0),
+        StopSendingFrame(fourth, 8),
+        StreamFrame(first, 0, b"answer", True),
+    ]
+    with pytest.raises(StreamError, match="not open"):
+        bench.table.write(SERVER_BIDI + 20, b"x", False)
+    assert sorted(bench.table.streams) == [first, second, third, fourth, SERVER_BIDI + 16]
+
+
+def test_every_second_stream_of_a_peer_leaves_no_more_ranges_than_streams_may_be_open() -> None:
+    bench = StreamBench(initial_max_streams_uni=100)
+    index = 0
+    while bench.error(stream_frame(SERVER_UNI + 4 * index, fin=True)) is None:
+        bench.table.read(SERVER_UNI + 4 * index, None)
+        bench.frames()
+        index += 2
+    assert index <= 200
+    assert len(bench.table.limits.peer[2].untouched) <= 100
 
 
 def test_ten_thousand_streams_in_a_row_leave_nothing_behind() -> None:
