@@ -1,4 +1,4 @@
-"""Applications to put load on a connection: bulk transfer, echo, request and response.
+"""Applications to put load on a connection: bulk transfer, echo, request and response, datagrams.
 
 Each is a server and a client coroutine. Servers run until their net stops; what a client returns says what it measured.
 Content is pseudo-random but fixed, so that both ends know what must arrive.
@@ -13,7 +13,7 @@ from typing import Any, Final
 from quicsim.connection import Connection
 from quicsim.net import Net, Trust
 from quicsim.stream import IncompleteReadError, Stream
-from stack.errors import QuicError
+from stack.errors import DatagramError, QuicError
 from stack.tls.certificates import Credentials
 
 DEFAULT_PORT: Final = 4433
@@ -23,6 +23,8 @@ _DOWNLOAD: Final = 0
 _UPLOAD: Final = 1
 _HEADER_SIZE: Final = 9  # direction, size
 _SECOND: Final = 10**9  # ns
+_NUMBER_SIZE: Final = 8  # bytes of a datagram, and fewest of one
+_TAKE_DATAGRAMS: Final = {"max_datagram_frame_size": 65_535}  # rfc9221:3:5
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,24 @@ class RequestsResult:
 
 
 @dataclass(frozen=True, slots=True)
+class DatagramsResult:
+    """Datagrams as their client saw them; a latency, from sending to the echo, for each of `sent` that came back.
+
+    `lost` counts those that the client's stack thinks lost on the way to the server, or gave up before.
+    """
+
+    handshake_ns: int
+    duration_ns: int
+    sent: int
+    lost: int
+    latencies_ns: tuple[int, ...]
+    verified: bool  # what came back was sent, and nothing came twice
+
+
+Result = TransferResult | RequestsResult | DatagramsResult
+
+
+@dataclass(frozen=True, slots=True)
 class Application:
     """A server and its client. Called as `server(net, credentials, port=…, **options)` and
     `client(net, host, trust=…, port=…, **parameters, **options)`; the options are those of `Net.listen` and
@@ -59,7 +79,7 @@ class Application:
     """
 
     server: Callable[..., Coroutine[Any, Any, None]]
-    client: Callable[..., Coroutine[Any, Any, TransferResult | RequestsResult]]
+    client: Callable[..., Coroutine[Any, Any, Result]]
 
 
 def content(size: int) -> Iterator[bytes]:
@@ -165,10 +185,54 @@ async def requests_client(
     return RequestsResult(ready_at - started_at, ended_at - ready_at, tuple(latencies), verified)
 
 
+async def datagrams_server(net: Net, credentials: Credentials, *, port: int = DEFAULT_PORT, **options: Any) -> None:
+    """Send back every datagram."""
+    listener = await net.listen(port, credentials, **_TAKE_DATAGRAMS | options)
+    while True:
+        net.spawn(_echo_datagrams, await listener.accept())
+
+
+async def datagrams_client(
+    net: Net,
+    host: str,
+    *,
+    trust: Trust,
+    count: int = 100,
+    size: int = 1_000,
+    interval: int | str = "20ms",
+    wait: int | str = "1s",
+    port: int = DEFAULT_PORT,
+    **options: Any,
+) -> DatagramsResult:
+    """Send `count` datagrams of `size` bytes, at least 8, one every `interval`, and see which come back.
+
+    After the last one, `wait` for what is still under way. Times are in ns or text such as "10ms". Raises DatagramError
+    when the server takes none, or none so large.
+    """
+    conn, started_at, ready_at = await _connect(net, host, port, trust, _TAKE_DATAGRAMS | options)
+    if max(size, _NUMBER_SIZE) > conn.max_datagram_payload:
+        raise DatagramError(f"datagrams of {size} bytes: {host} and the path take at most {conn.max_datagram_payload}")
+    sent_at: list[int] = []
+    latencies: dict[int, int] = {}
+    receiving = net.spawn(_receive_echoes, conn, size, sent_at, latencies)
+    for number in range(count):
+        if number and interval:
+            await net.sleep(interval)
+        sent_at.append(net.now)
+        conn.send_datagram(_datagram(number, size))
+    ended_at = net.now
+    await net.sleep(wait)
+    conn.close()
+    verified = await receiving
+    lost = conn.stats.datagram_frames_lost + conn.stats.datagram_frames_dropped
+    return DatagramsResult(ready_at - started_at, ended_at - ready_at, count, lost, tuple(latencies.values()), verified)
+
+
 APPLICATIONS: Final[dict[str, Application]] = {
     "bulk": Application(bulk_server, bulk_client),
     "echo": Application(echo_server, echo_client),
     "requests": Application(requests_server, requests_client),
+    "datagrams": Application(datagrams_server, datagrams_client),
 }
 
 
@@ -254,3 +318,30 @@ async def _echo_stream(stream: Stream) -> None:
 async def _requests_stream(stream: Stream) -> None:
     request = await stream.read_all()
     await _send(stream, int.from_bytes(request[1:_HEADER_SIZE]))
+
+
+def _datagram(number: int, size: int) -> bytes:
+    return (number.to_bytes(_NUMBER_SIZE) + _noise())[: max(size, _NUMBER_SIZE)]
+
+
+async def _echo_datagrams(net: Net, conn: Connection) -> None:
+    try:
+        while True:
+            conn.send_datagram(await conn.receive_datagram())
+    except QuicError:
+        return  # the connection has ended, or the client takes no datagrams
+
+
+async def _receive_echoes(net: Net, conn: Connection, size: int, sent_at: list[int], latencies: dict[int, int]) -> bool:
+    """Note the latency of each datagram by its number until the connection ends; tell whether all were as sent."""
+    verified = True
+    try:
+        while True:
+            data = await conn.receive_datagram()
+            number = int.from_bytes(data[:_NUMBER_SIZE])
+            if number >= len(sent_at) or number in latencies or data != _datagram(number, size):
+                verified = False
+            else:
+                latencies[number] = net.now - sent_at[number]
+    except QuicError:
+        return verified

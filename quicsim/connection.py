@@ -8,6 +8,8 @@ from quicsim.futures import Future, Inbox, NewFuture, fail_all
 from quicsim.stream import Stream
 from stack import events
 from stack.errors import ConnectionClosed
+from stack.limits import MAX_UNREAD_DATAGRAMS
+from stack.streams.send import DEFAULT_URGENCY
 
 if TYPE_CHECKING:
     from stack import connection as stack
@@ -35,6 +37,7 @@ class Connection:
     """One QUIC connection. Its waiting calls raise ConnectionClosed when it ends.
 
     `handshake` says what was negotiated, once `established` has returned; `ended` how it ended, once it has.
+    `on_datagram_fate` is called with what became of each datagram sent, until the connection ends.
     """
 
     def __init__(self, connection: "stack.Connection", runner: Runner) -> None:
@@ -46,6 +49,9 @@ class Connection:
         self._runner = runner
         self._streams: dict[int, Stream] = {}
         self._incoming: Inbox[Stream] = Inbox(runner.new_future, "a stream of the peer's")
+        # rfc9221:5.3:1 what the application does not take in time
+        self._datagrams: Inbox[bytes] = Inbox(runner.new_future, "a datagram", MAX_UNREAD_DATAGRAMS)
+        self.on_datagram_fate: Callable[[events.DatagramAcked | events.DatagramLost], object] | None = None
         self._waiting: deque[Future[None]] = deque()  # for the handshake, or for one more stream
         self._waiting_ended: deque[Future[None]] = deque()
 
@@ -85,6 +91,27 @@ class Connection:
         """Return the next stream that the peer opened."""
         return await self._incoming.get()
 
+    def send_datagram(
+        self, data: bytes | memoryview, *, expires_at: int | None = None, urgency: int = DEFAULT_URGENCY
+    ) -> int:
+        """Send `data` as one datagram, which may get lost (RFC 9221); return its number.
+
+        It is given up if it can't be sent before `expires_at` (ns). `urgency` is that of streams: 0 goes first, 7 last.
+        Raises DatagramError when it is larger than `max_datagram_payload`, DatagramQueueFull, ConnectionClosed.
+        """
+        number = self._connection.send_datagram(data, expires_at=expires_at, urgency=urgency)
+        self.flush()
+        return number
+
+    @property
+    def max_datagram_payload(self) -> int:
+        """Bytes of the largest datagram that can be sent now; 0 if the peer takes none."""
+        return self._connection.max_datagram_payload()
+
+    async def receive_datagram(self) -> bytes:
+        """Return the next datagram. Of those that nobody takes the oldest are dropped."""
+        return await self._datagrams.get()
+
     def close(self, code: int = 0, reason: str = "") -> None:
         """Close at once, with an application error code; what the peer has not received yet is lost."""
         self._connection.close(self._runner.now, code, reason)
@@ -116,6 +143,11 @@ class Connection:
                     stream.on_sent()
             case events.StreamOpened(stream_id, count):
                 self._incoming.put_each(map(self._add, range(stream_id, stream_id + 4 * count, 4)))
+            case events.DatagramReceived(data):
+                self._datagrams.put(data)
+            case events.DatagramAcked() | events.DatagramLost():
+                if self.on_datagram_fate is not None:
+                    self.on_datagram_fate(event)
             case events.StreamsAvailable():
                 self._wake()
             case events.HandshakeCompleted():
@@ -147,6 +179,7 @@ class Connection:
     def _end(self, event: events.ConnectionEnded) -> None:
         self.ended = event
         self._incoming.fail(self._closed)
+        self._datagrams.fail(self._closed)
         fail_all(self._waiting, self._closed)
         for stream in self._streams.values():
             stream.on_closed(self._closed)

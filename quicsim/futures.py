@@ -30,12 +30,12 @@ NewFuture = Callable[[str], Future[Any]]  # from a few words on what it stands f
 
 
 class Inbox(Generic[T]):
-    """Things that arrive, handed out in order to those who ask for them."""
+    """Things that arrive, handed out in order to those who ask for them; beyond `limit` the oldest are dropped."""
 
-    def __init__(self, new_future: NewFuture, what: str) -> None:
+    def __init__(self, new_future: NewFuture, what: str, limit: int | None = None) -> None:
         self._new_future = new_future
         self._what = what
-        self._items: deque[Iterator[T]] = deque()
+        self._items: deque[Iterator[T]] = deque(maxlen=limit)
         self._waiting: deque[Future[T]] = deque()
         self._failure: Callable[[], Exception] | None = None
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from links import Element, Rate, TailDrop
 from quicsim import plot
-from quicsim.applications import APPLICATIONS, RequestsResult, TransferResult
+from quicsim.applications import APPLICATIONS, Result
 from quicsim.certificates import test_certificate
 from quicsim.engine import Task
 from quicsim.metrics import ConnectionMetrics, Series
@@ -16,7 +16,6 @@ from quicsim.plan import ApplicationPlan, Plan, PlanError
 from quicsim.recording import Recording
 from quicsim.simulation import Simulation
 
-Result = TransferResult | RequestsResult
 Progress = Callable[[int, int], object]  # virtual time in ns, stream bytes received
 
 _PROGRESS_DATAGRAMS: Final = 256  # between calls of a Progress

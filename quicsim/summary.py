@@ -8,9 +8,9 @@ from typing import Final
 
 from rich.table import Table
 
-from quicsim.applications import TransferResult
+from quicsim.applications import DatagramsResult, RequestsResult, Result, TransferResult
 from quicsim.metrics import NS_PER_S, ConnectionSummary
-from quicsim.run import Flow, Outcome, Result
+from quicsim.run import Flow, Outcome
 from quicsim.simulation import Simulation
 
 _MS: Final = 1e6  # ns
@@ -105,9 +105,15 @@ def verification(outcome: Outcome) -> Iterator[str]:
             check = "SHA-256 ok" if result.verified else "SHA-256 DIFFERS"
             yield f"{where}: {took}, {check}"
         else:
-            mean = sum(result.latencies_ns) / len(result.latencies_ns) / _MS if result.latencies_ns else 0.0
             check = "data ok" if result.verified else "data DIFFERS"
-            yield f"{where}: {len(result.latencies_ns)} requests, mean latency {mean:.3f} ms, {check}"
+            yield f"{where}: {_exchanges(result)}, {check}"
+
+
+def _exchanges(result: RequestsResult | DatagramsResult) -> str:
+    count = len(result.latencies_ns)
+    mean = sum(result.latencies_ns) / count / _MS if count else 0.0
+    what = f"{count} of {result.sent} datagrams echoed" if isinstance(result, DatagramsResult) else f"{count} requests"
+    return f"{what}, mean latency {mean:.3f} ms"
 
 
 def _capacity(flow: Flow) -> str:

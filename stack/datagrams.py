@@ -65,7 +65,7 @@ class Datagrams(NeverRepeated):
         self.expires_at = NEVER
 
     def set_peer_limit(self, max_datagram_frame_size: int) -> None:
-        """The peer announced the largest DATAGRAM frame that it takes; 0: none."""
+        """The peer announced the largest DATAGRAM frame that it takes, 0 for none, whatever we take (rfc9221:3:6)."""
         self._peer_limit = max_datagram_frame_size
 
     def max_payload(self, room: int) -> int:

@@ -240,7 +240,7 @@ class Sender:
         )
         if data:
             if self._quota < path.datagram_size and not space.probes:
-                data = False
+                data = False  # rfc9221:5.4:1
                 self._on_held_back(path)
         elif is_application:
             path.app_limited = True
@@ -289,7 +289,7 @@ class Sender:
             draft.size += scheduler.write(room - draft.size, draft.parts, draft.sent_frames)
 
     def _write_datagrams_and_streams(self, draft: Draft, room: int) -> None:
-        """Add datagrams and stream data, in the order of their urgency."""
+        """Add datagrams and stream data, in the order of their urgency (rfc9221:5:1)."""
         connection = self._connection
         datagrams, scheduler = connection.datagrams, connection.streams.scheduler
         parts, sent_frames = draft.parts, draft.sent_frames

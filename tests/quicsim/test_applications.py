@@ -6,13 +6,22 @@ import pytest
 
 import quicsim
 from links import Delay, Loss, Rate, TailDrop
-from quicsim.applications import APPLICATIONS, RequestsResult, TransferResult, content, content_sha256
+from quicsim.applications import (
+    APPLICATIONS,
+    DatagramsResult,
+    RequestsResult,
+    TransferResult,
+    content,
+    content_sha256,
+)
+from stack.errors import DatagramError
+from tests.support.recorder import Recorder
 
 MS = 1_000_000
 
 
-def run(name: str, loss: float = 0, **parameters: Any) -> Any:
-    sim = quicsim.Simulation(seed=3)
+def run(name: str, loss: float = 0, observer: Recorder | None = None, **parameters: Any) -> Any:
+    sim = quicsim.Simulation(seed=3, observer=None if observer is None else lambda host: observer)
     sim.link(
         "alice",
         "bob",
@@ -51,6 +60,36 @@ def test_requests_have_a_latency_each() -> None:
     assert len(result.latencies_ns) == 10
     assert all(20 * MS < latency < 30 * MS for latency in result.latencies_ns)
     assert result.duration_ns == 9 * 100 * MS + sum(result.latencies_ns)
+
+
+def test_datagrams_come_back_after_a_round_trip_each() -> None:
+    result: DatagramsResult = run("datagrams", count=50, size=1_000, interval="10ms", wait="100ms")
+    assert result.verified
+    assert (result.sent, result.lost) == (50, 0)
+    assert len(result.latencies_ns) == 50
+    assert all(20 * MS < latency < 23 * MS for latency in result.latencies_ns)
+    assert result.duration_ns == 49 * 10 * MS
+
+
+def test_lost_datagrams_do_not_come_back() -> None:
+    result: DatagramsResult = run("datagrams", 0.1, count=500, size=200, interval="2ms")
+    assert result.verified
+    assert 30 < result.lost < 100
+    assert 330 < len(result.latencies_ns) < 470
+
+
+@pytest.mark.requirement("rfc9221:3:5")
+def test_the_datagrams_application_takes_all_that_fit_a_packet() -> None:
+    recorder = Recorder()
+    run("datagrams", observer=recorder, count=1, size=1_168)
+    assert len(recorder.connections) == 2
+    for connection in recorder.connections:
+        assert connection.remote_parameters["max_datagram_frame_size"] == 65_535
+
+
+def test_a_datagram_too_large_for_a_packet_says_so() -> None:
+    with pytest.raises(DatagramError, match="1169 bytes: bob and the path take at most 1168"):
+        run("datagrams", count=1, size=1_169)
 
 
 def test_content_is_fixed_and_its_blocks_differ() -> None:

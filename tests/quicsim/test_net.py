@@ -8,13 +8,15 @@ import pytest
 import quicsim
 from links import Delay, Rate
 from quicsim import Connection, Listener, Net, Simulation
-from stack.errors import ConfigError, ConnectionClosed, StreamError, StreamReset, StreamStopped
+from stack.errors import ConfigError, ConnectionClosed, DatagramError, StreamError, StreamReset, StreamStopped
+from stack.events import DatagramAcked, DatagramLost
+from stack.limits import MAX_UNREAD_DATAGRAMS
 
 MS = 1_000_000
 Side = Callable[[Net, Connection], Coroutine[Any, Any, Any]]
 
 
-def talk(client: Side, server: Side, **server_options: Any) -> Any:
+def talk(client: Side, server: Side, client_options: dict[str, Any] | None = None, **server_options: Any) -> Any:
     """Run both sides over one connection, 10 ms each way; return what the client returns."""
     sim = Simulation(seed=5)
     sim.link("alice", "bob", up=[Rate("100Mbps"), Delay("10ms")], down=[Rate("100Mbps"), Delay("10ms")])
@@ -24,7 +26,8 @@ def talk(client: Side, server: Side, **server_options: Any) -> Any:
         await server(net, await listener.accept())
 
     async def connect(net: Net) -> Any:
-        return await client(net, await net.connect("bob", 4433, trust=quicsim.test_certificate()))
+        conn = await net.connect("bob", 4433, trust=quicsim.test_certificate(), **(client_options or {}))
+        return await client(net, conn)
 
     sim.spawn("bob", serve)
     return sim.run(sim.spawn("alice", connect), until="60s")
@@ -356,3 +359,60 @@ def test_sleep_takes_durations() -> None:
         return times
 
     assert sim.run(sim.spawn("alice", sleeper)) == [25 * MS, 25 * MS + 3, 1_025 * MS + 3]
+
+
+# Datagrams
+
+
+def test_datagrams_arrive_and_their_fate_is_told() -> None:
+    async def server(net: Net, conn: Connection) -> None:
+        conn.send_datagram(b"re: " + await conn.receive_datagram())
+
+    async def client(net: Net, conn: Connection) -> tuple[Any, ...]:
+        told: list[object] = []
+        conn.on_datagram_fate = told.append
+        assert conn.max_datagram_payload == 1168
+        late = conn.send_datagram(b"late", expires_at=net.now)
+        sent = conn.send_datagram(b"question")
+        answer = await conn.receive_datagram()
+        await net.sleep("50ms")
+        assert told == [DatagramLost(late, "expired"), DatagramAcked(sent)]
+        return answer, conn.stats.datagram_frames_sent, conn.stats.datagram_frames_received
+
+    takes = {"max_datagram_frame_size": 65_535}
+    assert talk(client, server, client_options=takes, **takes) == (b"re: question", 1, 1)
+
+
+def test_datagrams_need_a_peer_that_takes_them() -> None:
+    async def client(net: Net, conn: Connection) -> int:
+        with pytest.raises(DatagramError):
+            conn.send_datagram(b"data")
+        return conn.max_datagram_payload
+
+    assert talk(client, nothing) == 0
+
+
+def test_who_waits_for_a_datagram_learns_that_the_connection_has_ended() -> None:
+    async def client(net: Net, conn: Connection) -> None:
+        with pytest.raises(ConnectionClosed):
+            await conn.receive_datagram()
+        with pytest.raises(ConnectionClosed):
+            conn.send_datagram(b"data")
+
+    talk(client, close_with_7)
+
+
+@pytest.mark.requirement("rfc9221:5.3:1")
+def test_of_datagrams_that_nobody_takes_the_newest_are_kept() -> None:
+    count = MAX_UNREAD_DATAGRAMS + 100
+
+    async def server(net: Net, conn: Connection) -> None:
+        for number in range(count):
+            conn.send_datagram(number.to_bytes(2))
+            await net.sleep("100us")
+
+    async def client(net: Net, conn: Connection) -> list[int]:
+        await net.sleep("1s")
+        return [int.from_bytes(await conn.receive_datagram()) for _ in range(MAX_UNREAD_DATAGRAMS)]
+
+    assert talk(client, server, client_options={"max_datagram_frame_size": 65_535}) == list(range(100, count))
