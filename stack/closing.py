@@ -111,6 +111,12 @@ class Closing:
         if error.code == AEAD_LIMIT_REACHED:
             self.silent = True  # rfc9001:6.6:4, rfc9001:6.6:7 once told, nothing more is processed
 
+    def abandon(self, code: int, reason: str, now: int) -> None:
+        """End the connection from this side without another packet to the peer; it answers none either."""
+        self.close(code, reason, False, now)
+        self.pending = False
+        self.silent = True
+
     def on_close_frame(self, payload: bytes, position: int, frame_type: int, packet: "ReceivedPacket") -> int:
         """CONNECTION_CLOSE of either kind: drain, and send nothing more (rfc9000:10.2.2:1)."""
         code, position = decode_varint(payload, position)

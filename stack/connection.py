@@ -16,6 +16,7 @@ from stack.lifecycle import State
 from stack.migration import Migration
 from stack.negotiation import VersionNegotiation
 from stack.observer import Address, Observer
+from stack.packet_numbers import PacketNumbers
 from stack.path.connection_ids import LocalConnectionIds, RemoteConnectionIds
 from stack.path.path import Path
 from stack.path.paths import Paths
@@ -64,6 +65,7 @@ class Connection:
         "local_ids",
         "migration",
         "negotiation",
+        "numbers",
         "original_destination_cid",
         "paths",
         "peer_max_datagram_size",
@@ -149,6 +151,7 @@ class Connection:
         self.paths.watch(self.migration)
         self.negotiation = VersionNegotiation(self, reacted=False)
         self.key_phases = KeyPhases(self, application)
+        self.numbers = PacketNumbers(self, application)
         self.handshake = Handshake(self)
         self.receiver = Receiver(self)
         self.sender = Sender(self)

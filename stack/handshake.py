@@ -198,8 +198,7 @@ class Handshake:
             return
         # rfc9368:2.1:4
         offered = ", ".join(f"0x{version:08x}" for version in versions)
-        connection.closing.close(VERSION_NEGOTIATION_ERROR, f"the server speaks only {offered}", False, now)
-        connection.closing.pending = False
+        connection.closing.abandon(VERSION_NEGOTIATION_ERROR, f"the server speaks only {offered}", now)
         connection.closing.expires_at = now
 
     def on_retry(self, header: LongHeader, packet: bytes, now: int) -> bool:

@@ -27,8 +27,9 @@ _PING_FRAME: Final = bytes((PING,))
 class KeyPhases:
     """The key phases of one connection, both directions.
 
-    `write` and `read` count phases from 0. `discard_at` is when the read keys of the phase before must go. A PING that
-    it owes in each new phase tells, when it is acknowledged, that the peer has followed.
+    `write` and `read` count phases from 0. `discard_at` is when the read keys of the phase before must go, `update_at`
+    the packet number of ours from which on the keys should be updated. A PING that it owes in each new phase tells,
+    when it is acknowledged, that the peer has followed.
     """
 
     __slots__ = (
@@ -43,6 +44,7 @@ class KeyPhases:
         "_update_from",
         "discard_at",
         "read",
+        "update_at",
         "write",
     )
 
@@ -59,6 +61,7 @@ class KeyPhases:
         self._peer_began = False  # whether it was the peer that began the phase `read`
         self.discard_at = NEVER
         self._update_from = 0  # when the next update may begin; NEVER until this phase is acknowledged
+        self.update_at = NEVER
         self._close_at = NEVER  # the packet number at which the key has protected too much
 
     def install(self, keys: Keys, *, reading: bool) -> None:
@@ -80,8 +83,8 @@ class KeyPhases:
             raise KeyUpdateError(refusal)
         self._advance_write("local_update", now)
 
-    def on_checkpoint(self, now: int) -> None:
-        """The next packet number has come to the space's `checkpoint`: the key should not protect many more packets.
+    def on_limit(self, now: int) -> None:
+        """The next packet number has reached `update_at`: the key should not protect many more packets.
 
         Updates the keys if that is possible (rfc9001:5.3:3, rfc9001:6.6:3); if that was not possible for too long,
         closes the connection while the key can still protect the CONNECTION_CLOSE (rfc9001:6.6:5).
@@ -126,7 +129,7 @@ class KeyPhases:
             limit = min(limit, configured)
         space = self._space
         first = space.next_packet_number
-        space.checkpoint = first + limit // 2
+        self.update_at = first + limit // 2
         self._close_at = first + limit - PACKETS_FOR_CLOSING
         space.number_limit = first + limit  # rfc9001:6.6:2
 

@@ -76,6 +76,10 @@ MAX_NEW_TOKENS: Final = 8
 # two endpoints that reset each other (RFC 9000 section 10.3.3).
 MAX_STATELESS_RESETS_PER_SECOND: Final = 100
 
+# Packet numbers remembered because they were skipped: 32 skips reach back over a million packets once they are
+# rare, and at the start over more than a window (RFC 9000 section 21.4).
+MAX_SKIPPED_NUMBERS: Final = 32
+
 # ACK-only packets in a row before a PING asks for an ACK of them, so that neither side's history grows without bound
 # (RFC 9000 section 13.2.4).
 MAX_NON_ELICITING_PACKETS: Final = 64

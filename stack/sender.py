@@ -339,7 +339,7 @@ class Sender:
         packet = protect_packet(keys, header, number_length, number, payload)
         space.next_packet_number = number + 1  # rfc9000:12.3:1
         if number + 1 >= space.checkpoint:
-            connection.key_phases.on_checkpoint(now)
+            connection.numbers.on_checkpoint(now)
         size = len(packet)
         in_flight = draft.eliciting or draft.padded  # RFC 9002 section 2
         connection.recovery.on_packet_sent(

@@ -43,7 +43,7 @@ class PersistentCongestion:
         """
         established = False
         for packet in lost:
-            if packet.packet_number != space.run_last_number + 1:
+            if packet.packet_number != space.number_after(space.run_last_number):
                 space.run_first_at = NEVER
             space.run_last_number = packet.packet_number
             if packet.path is not path:

@@ -4,6 +4,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from stack.crypto.packet_protection import Keys
+from stack.limits import MAX_SKIPPED_NUMBERS
 from stack.recovery.acknowledgments import NEVER, Acknowledgments
 from stack.recovery.marks import SentMarks
 from stack.recovery.sent import SentPacket
@@ -28,6 +29,7 @@ class PacketNumberSpace:
         "index",
         "largest_acked",
         "last_eliciting_sent_at",
+        "last_skipped",
         "level",
         "loss_at",
         "marks",
@@ -41,6 +43,7 @@ class PacketNumberSpace:
         "run_first_at",
         "run_last_number",
         "sent",
+        "skipped",
         "write_keys",
         "write_phase",
     )
@@ -59,7 +62,9 @@ class PacketNumberSpace:
         self.phase_first = 0
         self.discarded = False
         self.next_packet_number = 0
-        self.checkpoint = NEVER  # the next packet number from which on KeyPhases is told after each packet
+        self.checkpoint = NEVER  # the next packet number at which PacketNumbers has to look after it
+        self.skipped: deque[int] = deque(maxlen=MAX_SKIPPED_NUMBERS)  # the newest numbers that were never used
+        self.last_skipped = -1
         self.number_limit = NEVER  # the first packet number that may not be used
         self.sent: deque[SentPacket] = deque()
         self.marks = SentMarks()
@@ -71,6 +76,20 @@ class PacketNumberSpace:
         # The current run of losses with no acknowledged packet in it (recovery/persistent_congestion.py)
         self.run_first_at = NEVER
         self.run_last_number = -2
+
+    def skip(self) -> None:
+        """Leave out the next packet number."""
+        self.last_skipped = self.next_packet_number
+        self.skipped.append(self.next_packet_number)
+        self.next_packet_number += 1
+
+    def any_skipped(self, ranges: list[tuple[int, int]]) -> bool:
+        """Whether `ranges` (inclusive) acknowledge a number that was left out."""
+        return any(smallest <= number <= largest for number in self.skipped for smallest, largest in ranges)
+
+    def number_after(self, number: int) -> int:
+        """The number of the packet that was sent after packet `number`."""
+        return number + 2 if number + 1 in self.skipped else number + 1
 
     def take_acknowledged(self, ranges: list[tuple[int, int]]) -> tuple[list[SentPacket], list[SentPacket]]:
         """Remove what `ranges` (largest first, inclusive) acknowledge.

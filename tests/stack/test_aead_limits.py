@@ -42,7 +42,7 @@ def ended(pair: Pair, of_client: bool) -> ConnectionEnded:
 @pytest.mark.parametrize("by_client", [True, False])
 def test_keys_are_updated_long_before_the_confidentiality_limit(by_client: bool) -> None:
     window = {"initial_max_data": 60_000, "max_data_window": 60_000}
-    limit = {"confidentiality_limit": 1000}
+    limit = {"confidentiality_limit": 1000, "skip_packet_numbers": False}
     pair = Pair(client=limit if by_client else window, server=window if by_client else limit)
     client, server = pair.established()
     sender, receiver = (client, server) if by_client else (server, client)
