@@ -13,6 +13,10 @@ from stack.wire.versions import VERSION_1, VERSION_2, VERSIONS
 
 MILLISECOND = 1_000_000  # ns
 
+# UDP payload bytes that 1500 bytes leave beside the IP and UDP headers
+ETHERNET_IPV4 = 1472
+ETHERNET_IPV6 = 1452
+
 # What to do with a datagram when too many wait: give up the oldest of the least urgent, or take no more
 DROP_OLDEST = "drop_oldest"
 REFUSE = "refuse"
@@ -70,6 +74,10 @@ class Config:
     # Behaviour
     connection_id_length: int = 8  # of the IDs we issue: 0, or 4 to 20 bytes; stateless resets need 8 or more
     datagram_size: int = 1200  # UDP payload bytes of a full datagram that we send
+    # Find out by probes whether a path takes larger datagrams (RFC 8899, RFC 9000 section 14.3), of `max_datagram_size`
+    # bytes at most, by default what 1500 bytes hold beside the headers. Off, so that sizes are as configured.
+    path_mtu_discovery: bool = False
+    max_datagram_size: int | None = None
     # What the windows of flow control grow to while a fast reader is held back by them; at most the initial ones turns
     # that off.
     max_data_window: int = 24 << 20  # bytes
@@ -120,6 +128,9 @@ class Config:
             raise ConfigError(
                 f"connection_id_length = {self.connection_id_length!r}: must be 0 or from 4 to 20, else IDs run out"
             )
+        if self.max_datagram_size is not None and not self.datagram_size <= self.max_datagram_size <= 65_527:
+            given, smallest = self.max_datagram_size, self.datagram_size
+            raise ConfigError(f"max_datagram_size = {given!r}: must be from {smallest} (datagram_size) to 65527")
         self._check_preferred_addresses()
         for name, low in (("confidentiality_limit", 128), ("integrity_limit", 1)):
             value = getattr(self, name)
@@ -138,6 +149,12 @@ class Config:
             raise ConfigError(f"versions = {unknown or '()'}: must be one or more of {known}")
         if self.original_version is not None and self.original_version not in self.versions:
             raise ConfigError(f"original_version = 0x{self.original_version:x}: must be one of versions")
+
+    def largest_datagram(self, remote: Address) -> int:
+        """UDP payload bytes of the largest datagram to try on a path to `remote`."""
+        if self.max_datagram_size is not None:
+            return self.max_datagram_size
+        return max(self.datagram_size, ETHERNET_IPV6 if ":" in remote[0] else ETHERNET_IPV4)
 
     def _check_preferred_addresses(self) -> None:
         for name, kind in (("preferred_address_v4", IPv4Address), ("preferred_address_v6", IPv6Address)):

@@ -386,6 +386,12 @@ class Connection:
             return NEVER
         return self.idle.half_at()
 
+    def discover_mtu(self, path: Path) -> None:
+        """Start to look for the largest datagram that `path` and the peer take, if the configuration says so."""
+        config, parameters = self.config, self.handshake.peer_parameters
+        if config.path_mtu_discovery and parameters is not None:
+            path.mtu.start(min(config.largest_datagram(path.remote), parameters.max_udp_payload_size))
+
     def emit(self, event: ConnectionEvent) -> None:
         """Report an event to the application."""
         self.endpoint.emit(self, event)

@@ -322,6 +322,7 @@ class Handshake:
         self._discard(tls.INITIAL, now)
         self._discard(tls.HANDSHAKE, now)  # rfc9001:4.9.2:1
         connection.emit(HandshakeConfirmed())
+        connection.discover_mtu(connection.path)
         connection.migration.on_confirmed(now)
 
     # Transport parameters

@@ -256,6 +256,7 @@ class Migration:
         if path.local == old.local and path.remote[0] == old.remote[0]:
             self._retain_estimates(old, path)
         paths.activate(path)
+        connection.discover_mtu(path)
         self._trace(now, "migration_started", path)
         if path.validated and not path.validation.under_way:
             self._trace(now, "migration_complete", path)

@@ -110,6 +110,9 @@ class ConnectionObserver(Protocol):
     def ecn_state(self, now: int, old: str, new: str) -> None:
         """ECN validation of the active path moved ("testing", "unknown", "capable", "failed")."""
 
+    def mtu_updated(self, now: int, old: int, new: int, done: bool) -> None:
+        """The datagram size of the active path changed, in bytes of UDP payload; `done`: the search is over."""
+
     def loss_timer(self, now: int, event: str, timer_type: str, packet_type: str, at: int | None) -> None:
         """The loss timer was "set", "expired" or "cancelled"; timer_type "ack" (time threshold) or "pto"."""
 

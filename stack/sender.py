@@ -7,6 +7,7 @@ from stack.crypto.packet_protection import TAG_LENGTH, protect_packet
 from stack.lifecycle import State
 from stack.limits import MAX_DATAGRAMS_PER_TRANSMIT
 from stack.observer import PacketInfo
+from stack.path.mtu import BASE_PLPMTU
 from stack.path.validation import SMALLEST_PATH_MTU
 from stack.recovery.acknowledgments import NEVER
 from stack.recovery.sent import SentPacket
@@ -94,6 +95,10 @@ class Sender:
         datagrams = self._path_datagrams(now) if paths.owed else []
         self._quota = path.send_quota(now)
         local, remote = path.local, path.remote
+        if path.mtu.probe_at <= now and path.validated:
+            datagram = self._mtu_probe(path, now)
+            if datagram:
+                datagrams.append(Transmit(datagram, local, remote, self._ecn))
         while len(datagrams) < MAX_DATAGRAMS_PER_TRANSMIT and not closing.over:
             datagram = self._next_datagram(path, now)
             if not datagram:
@@ -153,6 +158,24 @@ class Sender:
             path.validation.on_sent(challenge, len(datagram), now)
         return datagram
 
+    def _mtu_probe(self, path: "Path", now: int) -> bytes:
+        """A PING padded to the size that the path is to be tested for (RFC 9000 section 14.4); b"" if it must wait."""
+        space = self._connection.spaces[2]
+        size = path.mtu.probe_size()
+        # The window must hold two datagrams of the new size, since finding it does not make the window larger
+        if space.probes or path.window_available() < size or path.congestion.congestion_window < 2 * size:
+            return b""
+        number = space.next_packet_number
+        number_length = packet_number_length(number, space.largest_acked)
+        draft = Draft(space, number, number_length, self._overhead(space, number_length, path))
+        draft.parts.append(_PING_FRAME)
+        draft.size = 1
+        draft.eliciting = True
+        draft.sent_frames.append(path.mtu.on_probe_sent())
+        self._pad(draft, size - draft.overhead - draft.size)
+        self._ecn = path.ecn.codepoint
+        return self._seal(draft, path, now)
+
     def _count(self, datagrams: list[Transmit], now: int) -> None:
         stats, trace = self._connection.stats, self._connection.trace
         stats.datagrams_sent += len(datagrams)
@@ -165,13 +188,15 @@ class Sender:
     def _next_datagram(self, path: "Path", now: int) -> bytes:
         """Build one datagram; b"" when nothing can or need go."""
         self._ecn = path.ecn.codepoint
-        room = path.datagram_size
+        room = path.mtu.size  # rfc9000:14.2:3
         if not path.validated:
             if path.amplification_blocked():
                 return b""
             room = min(room, path.amplification_credit())
         spaces = self._connection.spaces
         application = spaces[2]
+        if application.probes:  # they are to arrive also when the path has come to take less
+            room = min(room, BASE_PLPMTU)
         if spaces[1].discarded:  # and so is Initial: the usual case
             draft = self._draft(application, path, room, now)
             return b"" if draft is None else self._seal(draft, path, now)
@@ -239,7 +264,7 @@ class Sender:
             and (connection.control.owed or connection.streams.scheduler.ready or connection.datagrams.queued)
         )
         if data:
-            if self._quota < path.datagram_size and not space.probes:
+            if self._quota < path.mtu.size and not space.probes:
                 data = False  # rfc9221:5.4:1
                 self._on_held_back(path)
         elif is_application:

@@ -230,6 +230,9 @@ class ConnectionTrace(Silent):
     def ecn_state(self, now: int, old: str, new: str) -> None:
         self._event(now, "ecn_state_updated", {"old": old, "new": new})
 
+    def mtu_updated(self, now: int, old: int, new: int, done: bool) -> None:
+        self._event(now, "mtu_updated", {"old": old, "new": new, "done": done})
+
     def loss_timer(self, now: int, event: str, timer_type: str, packet_type: str, at: int | None) -> None:
         data: Fields = {"event_type": event, "timer_type": timer_type}
         if packet_type in _SPACES:

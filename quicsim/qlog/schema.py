@@ -25,6 +25,7 @@ _QUIC_EVENTS: Final = {
     "connection_started": ("connectivity", "connection_started"),
     "connection_closed": ("connectivity", "connection_closed"),
     "connection_state_updated": ("connectivity", "connection_state_updated"),
+    "mtu_updated": ("connectivity", "mtu_updated"),
     "version_information": ("transport", "version_information"),
     "alpn_information": ("transport", "alpn_information"),
     "parameters_set": ("transport", "parameters_set"),

@@ -40,6 +40,9 @@ class CongestionController(Protocol):
         """Pacing rate as a fraction of window / smoothed_rtt (RFC 9002 section 7.7)."""
         ...
 
+    def set_datagram_size(self, datagram_size: int) -> None:
+        """The path takes datagrams of another size from now on. The window stays, as long as it holds two of them."""
+
     def on_packet_sent(self, size: int, bytes_in_flight: int, now: int) -> None:
         """A packet in flight was sent; `bytes_in_flight` includes it."""
 

@@ -48,6 +48,11 @@ class NewReno:
         """Twice the window per round trip while it doubles, 5/4 after (RFC 9002 section 7.7)."""
         return (2, 1) if self.ssthresh is None or self.congestion_window < self.ssthresh else (5, 4)
 
+    def set_datagram_size(self, datagram_size: int) -> None:
+        """Grow by datagrams of this size from now on (RFC 8899 section 3: the window in bytes stays)."""
+        self._datagram_size = datagram_size
+        self._restart(max(self.congestion_window, 2 * datagram_size))
+
     def on_packet_sent(self, size: int, bytes_in_flight: int, now: int) -> None:
         """Nothing to note."""
 

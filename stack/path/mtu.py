@@ -95,7 +95,7 @@ class MtuDiscovery:
 
     def probe_size(self) -> int:
         """Size of the next probe."""
-        if self._too_large > self._maximum:
+        if self._too_large > self._maximum or self.state is MtuState.COMPLETE:
             return self._maximum
         return (self.size + self._too_large) // 2
 
@@ -125,11 +125,11 @@ class MtuDiscovery:
 
     # Black holes: RFC 8899 section 4.3
 
-    def on_large_lost(self, sent_at: int) -> None:
-        """A packet larger than BASE_PLPMTU that was no probe was lost; it was sent at `sent_at`."""
-        if self.state is not MtuState.DISABLED and self.size > BASE_PLPMTU:
+    def on_packet_lost(self, packet: "SentPacket") -> None:
+        """A packet that was no probe was lost: large ones are suspects of their size."""
+        if packet.size > BASE_PLPMTU and self.state is not MtuState.DISABLED and self.size > BASE_PLPMTU:
             if not self.suspects:
-                self._suspect_since = sent_at
+                self._suspect_since = packet.sent_at
             self.suspects += 1
 
     def judge(self, acked: Sequence["SentPacket"]) -> None:

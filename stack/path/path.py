@@ -9,6 +9,7 @@ from stack.congestion import make_controller
 from stack.observer import Address, ConnectionObserver
 from stack.path.connection_ids import RemoteId
 from stack.path.ecn import EcnValidation
+from stack.path.mtu import MtuDiscovery, MtuState
 from stack.path.validation import PathValidation
 from stack.recovery.acknowledgments import NEVER
 from stack.recovery.pacing import Pacer
@@ -25,18 +26,19 @@ class Path:
         "_congestion_state",
         "_controller",
         "_ecn_state",
+        "_mtu_told",
         "_pacing",
         "app_limited",
         "bytes_in_flight",
         "bytes_received",
         "bytes_sent",
         "congestion",
-        "datagram_size",
         "destination_cid",
         "drop_at",
         "ecn",
         "limited",
         "local",
+        "mtu",
         "number",
         "pacer",
         "remote",
@@ -90,22 +92,34 @@ class Path:
         # As the observer was last told
         self._congestion_state = self.congestion.state
         self._ecn_state = self.ecn.state
+        self._mtu_told = (datagram_size, False)
 
     def set_datagram_size(self, datagram_size: int) -> None:
         """Send datagrams of this size from now on, with the initial window and bursts that go with it.
 
         For the start of a path, when the peer's limit becomes known (rfc9002:7.2:2, rfc9002:7.2:3).
         """
-        self.datagram_size = datagram_size
+        self.mtu = MtuDiscovery(datagram_size, self._adapt)
         self.congestion = make_controller(self._controller, datagram_size)
         self.pacer = Pacer(datagram_size) if self._pacing else None
 
+    @property
+    def datagram_size(self) -> int:
+        """UDP payload bytes of a full datagram (rfc9000:14.2:6 each path has its own)."""
+        return self.mtu.size
+
+    def _adapt(self, datagram_size: int) -> None:
+        """The datagram size has changed under way: windows and round-trip times stay as they are."""
+        self.congestion.set_datagram_size(datagram_size)
+        if self.pacer is not None:
+            self.pacer.set_datagram_size(datagram_size)
+
     def take_over(self, other: "Path") -> None:
         """Go on with the estimates of `other`, whose peer has only changed its port (rfc9000:9.4:3)."""
-        self.datagram_size = other.datagram_size
         self.congestion, self.pacer, self.rtt = other.congestion, other.pacer, other.rtt
-        self.ecn = other.ecn
+        self.ecn, self.mtu = other.ecn, other.mtu
         self._congestion_state, self._ecn_state = other._congestion_state, other._ecn_state
+        self._mtu_told = other._mtu_told
         self.bytes_in_flight, other.bytes_in_flight = other.bytes_in_flight, 0
 
     def amplification_credit(self) -> int:
@@ -153,3 +167,7 @@ class Path:
         if self.ecn.state is not self._ecn_state:
             trace.ecn_state(now, self._ecn_state.value, self.ecn.state.value)
             self._ecn_state = self.ecn.state
+        before, now_known = self._mtu_told, (self.mtu.size, self.mtu.state is MtuState.COMPLETE)
+        if now_known != before:
+            trace.mtu_updated(now, before[0], *now_known)
+            self._mtu_told = now_known

@@ -153,6 +153,8 @@ class LossRecovery:
             self._detect_losses(space, missing, now)
         else:
             space.loss_at = NEVER
+        if path.mtu.suspects:
+            path.mtu.judge(in_flight)
         if elsewhere:
             self._on_acked_elsewhere(in_flight, now)
         elif in_flight:
@@ -224,7 +226,9 @@ class LossRecovery:
         for packet in lost:
             if packet.in_flight:
                 packet.path.bytes_in_flight -= packet.size
-                newest_in_flight[packet.path] = packet
+                if not packet.is_mtu_probe:  # rfc9000:14.4:1
+                    newest_in_flight[packet.path] = packet
+                    packet.path.mtu.on_packet_lost(packet)
                 stats.packets_lost += 1
                 stats.bytes_lost += packet.size
                 if packet.ack_eliciting:

@@ -18,11 +18,15 @@ class Pacer:
     __slots__ = ("_capacity", "_filled_at", "_fraction", "_largest", "_smallest", "_tokens")
 
     def __init__(self, datagram_size: int) -> None:
-        self._smallest = initial_window(datagram_size)
-        self._largest = max(MAX_BURST_DATAGRAMS * datagram_size, self._smallest)
+        self.set_datagram_size(datagram_size)
         self._capacity = self._tokens = self._smallest
         self._filled_at = 0
         self._fraction = 0  # of a byte, in units of the rate's denominator
+
+    def set_datagram_size(self, datagram_size: int) -> None:
+        """Bursts are of datagrams of this size from now on; what the bucket holds stays."""
+        self._smallest = initial_window(datagram_size)
+        self._largest = max(MAX_BURST_DATAGRAMS * datagram_size, self._smallest)
 
     def available(self, rate: tuple[int, int], now: int) -> int:
         """Return the bytes that may go now; `rate` is bytes per ns as a fraction."""

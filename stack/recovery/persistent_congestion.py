@@ -46,7 +46,7 @@ class PersistentCongestion:
             if packet.packet_number != space.number_after(space.run_last_number):
                 space.run_first_at = NEVER
             space.run_last_number = packet.packet_number
-            if packet.path is not path:
+            if packet.path is not path or packet.is_mtu_probe:
                 continue
             rtt, sent_at = path.rtt, packet.sent_at
             # rfc9002:7.6.2:1 and rfc9002:7.6.2:2

@@ -33,3 +33,8 @@ class SentPacket:
         self.frames = frames
         self.path = path
         self.marked = marked
+
+    @property
+    def is_mtu_probe(self) -> bool:
+        """Whether it was a PMTU probe: its loss tells of its size, and not of congestion (rfc9000:14.4:1)."""
+        return bool(self.frames) and self.frames[0][0] is self.path.mtu

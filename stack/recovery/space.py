@@ -131,7 +131,7 @@ class PacketNumberSpace:
         """The `count` oldest ack-eliciting packets in flight: what a probe repeats."""
         found: list[SentPacket] = []
         for packet in self.sent:
-            if packet.ack_eliciting:
+            if packet.ack_eliciting and not packet.is_mtu_probe:
                 found.append(packet)
                 if len(found) == count:
                     break

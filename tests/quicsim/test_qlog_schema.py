@@ -258,6 +258,8 @@ def tell_everything(observer):
     trace.congestion_state(10, "slow_start", "recovery")
     for old, new in (("testing", "unknown"), ("unknown", "capable"), ("capable", "failed")):
         trace.ecn_state(10, old, new)
+    trace.mtu_updated(10, 1200, 1452, False)
+    trace.mtu_updated(11, 1452, 1452, True)
     trace.loss_timer(11, "set", "pto", "1RTT", 100_000_011)
     trace.loss_timer(12, "cancelled", "ack", "handshake", None)
     for side, states in {
@@ -335,6 +337,7 @@ def first(records, name):
         ("quic:recovery_metrics_updated", lambda data: data.update(smoothed_rtt="51")),
         ("quic:recovery_metrics_updated", lambda data: data.update(congestion_window=1.5)),
         ("quic:ecn_state_updated", lambda data: data.update(new="good")),
+        ("quic:mtu_updated", lambda data: data.update(new=-1)),
         ("quic:timer_updated", lambda data: data.update(event_type="started")),
         ("quic:stream_state_updated", lambda data: data.update(new="recv")),
         ("quic:parameters_set", lambda data: data.update(stateless_reset_token="00")),

@@ -35,6 +35,7 @@ class ConnectionRecorder(Silent):
         self.key_updates: list[tuple[int, str, str, int]] = []  # time, key, trigger, phase; without those of TLS
         self.remote_parameters: dict[str, object] = {}
         self.ecn_states: list[tuple[int, str]] = []
+        self.sizes: list[tuple[int, int, bool]] = []  # time, datagram size, whether the search is over
         self.migration: list[tuple[int, str, int]] = []  # time, state, number of the path
 
     def sent_frames(self, kind: type, since: int = 0) -> list[Frame]:
@@ -80,6 +81,9 @@ class ConnectionRecorder(Silent):
 
     def ecn_state(self, now: int, old: str, new: str) -> None:
         self.ecn_states.append((now, new))
+
+    def mtu_updated(self, now: int, old: int, new: int, done: bool) -> None:
+        self.sizes.append((now, new, done))
 
     def migration_state(self, now: int, state: str, path: int) -> None:
         self.migration.append((now, state, path))

@@ -21,6 +21,8 @@ class FixedWindow:
 
     def __init__(self, datagram_size: int) -> None: ...
 
+    def set_datagram_size(self, datagram_size: int) -> None: ...
+
     def on_packet_sent(self, size: int, bytes_in_flight: int, now: int) -> None:
         assert bytes_in_flight <= WINDOW
 

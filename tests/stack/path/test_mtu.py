@@ -24,7 +24,9 @@ class Bench:
     def probe(self, now: int = 0, lost: bool = False) -> None:
         """Send one probe, and tell what became of it."""
         assert self.discovery.probe_at <= now
+        size = self.discovery.probe_size()
         sent = self.discovery.on_probe_sent()
+        assert sent[1] == size
         assert self.discovery.probe_at == NEVER  # one at a time
         self.probes.append(sent[1])
         if lost or sent[1] > self.mtu:
@@ -116,7 +118,7 @@ def test_three_large_packets_lost_while_small_ones_arrive_are_a_black_hole() -> 
     bench = Bench(1500)
     bench.search()
     for sent_at in (10, 11, 12):
-        bench.discovery.on_large_lost(sent_at)
+        bench.discovery.on_packet_lost(packet(LARGEST, sent_at))
     bench.discovery.judge([packet(LARGEST, 9), packet(BASE_PLPMTU, 13)])
     assert (bench.discovery.size, bench.sizes[-1]) == (BASE_PLPMTU, BASE_PLPMTU)
     bench.mtu = 1300
@@ -126,8 +128,8 @@ def test_three_large_packets_lost_while_small_ones_arrive_are_a_black_hole() -> 
 def test_two_lost_large_packets_are_no_black_hole_yet() -> None:
     bench = Bench(1500)
     bench.search()
-    bench.discovery.on_large_lost(10)
-    bench.discovery.on_large_lost(11)
+    bench.discovery.on_packet_lost(packet(LARGEST, 10))
+    bench.discovery.on_packet_lost(packet(LARGEST, 11))
     bench.discovery.judge([packet(BASE_PLPMTU, 13)])
     assert bench.discovery.size == LARGEST
     assert bench.discovery.suspects == 2
@@ -137,7 +139,7 @@ def test_a_large_packet_that_arrives_later_clears_the_suspicion() -> None:
     bench = Bench(1500)
     bench.search()
     for sent_at in (10, 11, 12, 13):
-        bench.discovery.on_large_lost(sent_at)
+        bench.discovery.on_packet_lost(packet(LARGEST, sent_at))
     bench.discovery.judge([packet(BASE_PLPMTU + 1, 11)])
     assert (bench.discovery.size, bench.discovery.suspects) == (LARGEST, 0)
 
@@ -149,7 +151,7 @@ def test_a_probe_from_before_the_black_hole_says_nothing_about_it() -> None:
     assert bench.discovery.size == 1326
     early = bench.discovery.on_probe_sent()
     for sent_at in (10, 11, 12):
-        bench.discovery.on_large_lost(sent_at)
+        bench.discovery.on_packet_lost(packet(LARGEST, sent_at))
     bench.discovery.judge([packet(BASE_PLPMTU, 13)])
     bench.discovery.on_acked(early, 20)
     bench.discovery.on_lost(early, 20)
@@ -160,5 +162,5 @@ def test_a_probe_from_before_the_black_hole_says_nothing_about_it() -> None:
 def test_without_discovery_losses_change_nothing() -> None:
     discovery = MtuDiscovery(LARGEST, [].append)
     for sent_at in range(10):
-        discovery.on_large_lost(sent_at)
+        discovery.on_packet_lost(packet(LARGEST, sent_at))
     assert (discovery.size, discovery.suspects) == (LARGEST, 0)
