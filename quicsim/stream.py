@@ -135,9 +135,12 @@ class Stream:
                 self._waits_sent = self._owner.new_future(f"acknowledgement of stream {self.id}")
             await self._waits_sent
 
-    def reset(self, code: int = 0) -> None:
-        """Stop sending, and tell the peer that what is missing will not come (RESET_STREAM)."""
-        self._connection.reset(self.id, code)
+    def reset(self, code: int = 0, reliable_size: int = 0) -> None:
+        """Stop sending, and tell the peer that what is missing will not come (RESET_STREAM).
+
+        The first `reliable_size` bytes arrive in any case, where the peer has set `reset_stream_at`.
+        """
+        self._connection.reset(self.id, code, reliable_size)
         self._sent = True
         self._owner.flush()
         self._forget_if_over()

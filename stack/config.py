@@ -65,6 +65,7 @@ class Config:
     disable_active_migration: bool = False
     preferred_address_v4: Address | None = None
     preferred_address_v6: Address | None = None
+    reset_stream_at: bool = False  # take streams that end early but reliably (draft-ietf-quic-reliable-stream-reset)
     grease_quic_bit: bool = True  # take packets with any fixed bit, and send such to a peer that does too (RFC 9287)
 
     # Largest DATAGRAM frame that we take, in bytes with type and length; 65535 takes whatever fits a packet, 0 none at

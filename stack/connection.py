@@ -223,11 +223,15 @@ class Connection:
             raise self.closing.exception()
         return data, finished
 
-    def reset(self, stream_id: int, code: int) -> None:
-        """Abandon sending on a stream with an application error code (RESET_STREAM)."""
+    def reset(self, stream_id: int, code: int, reliable_size: int = 0) -> None:
+        """Abandon sending on a stream with an application error code (RESET_STREAM).
+
+        The first `reliable_size` bytes arrive all the same, if the peer announced `reset_stream_at`; a later call may
+        name fewer. Raises StreamError, ConnectionClosed.
+        """
         self._check_open()
         self.endpoint.wake(self)
-        self.streams.reset(stream_id, code)
+        self.streams.reset(stream_id, code, reliable_size)
 
     def set_priority(self, stream_id: int, urgency: int = DEFAULT_URGENCY, incremental: bool = True) -> None:
         """Say which streams send first: `urgency` 0 (most) to 7, of equal ones the `incremental` take turns.

@@ -68,6 +68,7 @@ ROWS: Final = (
     Row(0x1C, 0x1C, "CONNECTION_CLOSE", "IH01", "closing", "on_close_frame", ack_eliciting=False),
     Row(0x1D, 0x1D, "CONNECTION_CLOSE", "01", "closing", "on_close_frame", ack_eliciting=False),
     Row(0x1E, 0x1E, "HANDSHAKE_DONE", "1", "handshake", "on_handshake_done_frame"),
+    Row(0x24, 0x24, "RESET_STREAM_AT", "01", "streams.received", "on_reset_stream_at_frame"),
     Row(0x30, 0x31, "DATAGRAM", "01", "datagrams", "on_datagram_frame"),  # rfc9221:5:3, rfc9221:6:1
 )
 

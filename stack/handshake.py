@@ -342,6 +342,7 @@ class Handshake:
             ack_delay_exponent=config.ack_delay_exponent,
             max_ack_delay=config.max_ack_delay_ms,
             max_datagram_frame_size=config.max_datagram_frame_size,
+            reset_stream_at=config.reset_stream_at,
             grease_quic_bit=config.grease_quic_bit,
             version_information=connection.negotiation.information(),
             # Without connection IDs nothing tells whose the packets from another address are

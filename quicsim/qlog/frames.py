@@ -112,6 +112,14 @@ _WRITERS: Final[dict[type, Callable[[Any], Fields]]] = {
         "error_code": f.code,
         "final_size": f.final_size,
     },
+    wire.ResetStreamAtFrame: lambda f: {
+        "frame_type": "reset_stream_at",
+        "stream_id": f.stream_id,
+        "error": "unknown",
+        "error_code": f.code,
+        "final_size": f.final_size,
+        "reliable_size": f.reliable_size,
+    },
     wire.StopSendingFrame: lambda f: {
         "frame_type": "stop_sending",
         "stream_id": f.stream_id,

@@ -7,6 +7,7 @@ from stack.errors import (
     FINAL_SIZE_ERROR,
     FLOW_CONTROL_ERROR,
     INTERNAL_ERROR,
+    STREAM_STATE_ERROR,
     TransportError,
 )
 from stack.limits import BYTES_PER_PIECE, MAX_PIECES
@@ -29,8 +30,8 @@ class ReceiveState(Enum):
 class Trigger(Enum):
     """What moves a receiving stream."""
 
-    FIN = "STREAM with FIN"
-    ALL = "all data received"
+    FIN = "STREAM with FIN, or RESET_STREAM_AT"
+    ALL = "all data received, or all that RESET_STREAM_AT promises"
     READ = "application read all, or learned of the reset"
     RESET = "RESET_STREAM"
 
@@ -57,6 +58,7 @@ class ReceiveStream:
         "announced",
         "discarding",
         "final_size",
+        "reliable_size",
         "reset_code",
         "state",
         "stream_id",
@@ -77,6 +79,7 @@ class ReceiveStream:
         self.state = ReceiveState.RECV
         self.final_size: int | None = None
         self.reset_code = 0
+        self.reliable_size: int | None = None  # of RESET_STREAM_AT: bytes that come before the reset
         self.discarding = False  # the application stopped reading; data is taken and forgotten
         self.announced = False  # StreamReadable was said and the application has not come up empty since
         self._buffer = Reassembly(pieces)
@@ -91,6 +94,15 @@ class ReceiveStream:
     def finished(self) -> bool:
         """Whether nothing more will happen (a terminal state)."""
         return self.state is ReceiveState.DATA_READ or self.state is ReceiveState.RESET_READ
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether a reliable reset is all that is left: what precedes it was read."""
+        return (
+            self.reliable_size is not None
+            and self.state is ReceiveState.DATA_RECVD
+            and self._read == self._buffer.received
+        )
 
     @property
     def open(self) -> bool:
@@ -128,11 +140,13 @@ class ReceiveStream:
         news = buffer.add(offset, data)
         if not news and buffer.waiting > MAX_PIECES + window.size // BYTES_PER_PIECE:
             raise TransportError(INTERNAL_ERROR, f"stream {self.stream_id}: data in too many pieces", frame_type)
-        if buffer.received == self.final_size:
+        if buffer.received == self.final_size or (
+            self.reliable_size is not None and buffer.received >= self.reliable_size
+        ):
             self._move(Trigger.ALL)
             news = True
         if self.discarding:
-            self.read(None)
+            self._drop()
             return new, False
         return new, news
 
@@ -153,6 +167,31 @@ class ReceiveStream:
 
     def on_reset(self, code: int, final_size: int, frame_type: int) -> tuple[int, bool]:
         """RESET_STREAM; return what counts for connection flow control, and whether the application has news."""
+        new = self._take_final_size(code, final_size, frame_type)
+        if Trigger.RESET not in TRANSITIONS[self.state]:
+            return new, False
+        self._move(Trigger.RESET)
+        self.reset_code = code
+        self._buffer.clear()
+        return new, True
+
+    def on_reset_at(self, code: int, final_size: int, reliable_size: int, frame_type: int) -> tuple[int, bool]:
+        """RESET_STREAM_AT; returns what `on_reset` does. One that promises more than an earlier one is ignored."""
+        new = self._take_final_size(code, final_size, frame_type)
+        known = self.reliable_size
+        if self.state not in _OPEN or (known is not None and reliable_size >= known):
+            return new, False
+        self.reset_code = code
+        self.reliable_size = reliable_size
+        if self.state is ReceiveState.RECV:
+            self._move(Trigger.FIN)
+        if self._buffer.received < reliable_size:
+            return new, False
+        self._move(Trigger.ALL)
+        return new, True
+
+    def _take_final_size(self, code: int, final_size: int, frame_type: int) -> int:
+        """Check and note the final size of a reset; return how many bytes it adds to what was received."""
         if final_size > self.window.limit:
             raise TransportError(
                 FLOW_CONTROL_ERROR,
@@ -160,15 +199,14 @@ class ReceiveStream:
                 frame_type,
             )
         self._check_final_size(final_size, True, frame_type)
+        if self.reliable_size is not None and code != self.reset_code:
+            raise TransportError(
+                STREAM_STATE_ERROR, f"stream {self.stream_id}: reset code {self.reset_code}, now {code}", frame_type
+            )
         new = final_size - self.window.received
         self.window.received = final_size
         self.final_size = final_size
-        if Trigger.RESET not in TRANSITIONS[self.state]:
-            return new, False
-        self._move(Trigger.RESET)
-        self.reset_code = code
-        self._buffer.clear()
-        return new, True
+        return new
 
     def read(self, limit: int | None) -> bytes:
         """Give out data in order; moves to DATA_READ with the last byte."""
@@ -177,15 +215,23 @@ class ReceiveStream:
         self.window.consumed = self._read
         if not data:
             self.announced = False
-        if self.state is ReceiveState.DATA_RECVD and self._read == self.final_size:
+        if self.state is ReceiveState.DATA_RECVD and self._read == self.final_size and self.reliable_size is None:
             self._move(Trigger.READ)
         return data
 
     def read_reset(self) -> None:
-        """The application has learned of the reset."""
+        """The application has learned of the reset; of a reliable one, what was not delivered counts as consumed."""
         self._move(Trigger.READ)
+        if self.state is ReceiveState.DATA_READ and self.final_size is not None:
+            self._read = self.final_size
+            self._buffer.clear()
+
+    def _drop(self) -> None:
+        self.read(None)
+        if self.cut_short:
+            self.read_reset()
 
     def discard(self) -> None:
         """Stop keeping data; the peer was asked to stop sending."""
         self.discarding = True
-        self.read(None)
+        self._drop()

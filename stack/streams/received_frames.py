@@ -12,6 +12,8 @@ from stack.wire.varint import MAX_VARINT, Truncated, decode_varint
 
 if TYPE_CHECKING:
     from stack.dispatch import ReceivedPacket
+    from stack.streams.receive import ReceiveStream
+    from stack.streams.stream import Stream
     from stack.streams.table import StreamTable
 
 
@@ -77,6 +79,37 @@ class ReceivedFrames:
         receive = stream.receive
         if receive is None:
             raise self._table.wrong_direction(stream_id, frame_type)  # rfc9000:19.4:1
+        self._reset(stream, receive, code, final_size, frame_type)
+        return position
+
+    def on_reset_stream_at_frame(self, payload: bytes, position: int, frame_type: int, packet: "ReceivedPacket") -> int:
+        """RESET_STREAM_AT (draft-ietf-quic-reliable-stream-reset section 4), if we announced that we take it."""
+        stream_id, position = decode_varint(payload, position)
+        code, position = decode_varint(payload, position)
+        final_size, position = decode_varint(payload, position)
+        reliable_size, position = decode_varint(payload, position)
+        if not self._table.takes_reliable_resets:
+            raise TransportError(FRAME_ENCODING_ERROR, "RESET_STREAM_AT without reset_stream_at", frame_type)
+        if reliable_size > final_size:
+            reason = f"stream {stream_id}: reliable size {reliable_size} above final size {final_size}"
+            raise TransportError(FRAME_ENCODING_ERROR, reason, frame_type)
+        stream = self._streams.get(stream_id) or self._table.unknown_stream(stream_id, frame_type)
+        if stream is None:
+            return position
+        receive = stream.receive
+        if receive is None:
+            raise self._table.wrong_direction(stream_id, frame_type)
+        if receive.discarding or not reliable_size:
+            self._reset(stream, receive, code, final_size, frame_type)
+            return position
+        new, news = receive.on_reset_at(code, final_size, reliable_size, frame_type)
+        self._flow.on_received(new, frame_type)
+        if news and not receive.announced:
+            receive.announced = True
+            self._emit(StreamReadable(stream_id))
+        return position
+
+    def _reset(self, stream: "Stream", receive: "ReceiveStream", code: int, final_size: int, frame_type: int) -> None:
         new, news = receive.on_reset(code, final_size, frame_type)
         self._flow.on_received(new, frame_type)  # rfc9000:4.5:1
         self._flow.on_consumed(final_size - receive.consumed if news else new)
@@ -86,8 +119,7 @@ class ReceivedFrames:
                 self._table.forget_if_finished(stream)
             else:
                 receive.announced = True
-                self._emit(StreamReadable(stream_id))
-        return position
+                self._emit(StreamReadable(stream.stream_id))
 
     def on_stop_sending_frame(self, payload: bytes, position: int, frame_type: int, packet: "ReceivedPacket") -> int:
         """STOP_SENDING: answered with RESET_STREAM of the same code (rfc9000:3.5:2, rfc9000:3.5:5)."""

@@ -82,6 +82,8 @@ class Scheduler:
                 self.ready -= 1
                 if stream.blocked():
                     stream.on_blocked()
+                elif stream.reliable is not None:
+                    stream.reliable.on_all_sent()
             elif size == 0:
                 stream.queued = False
                 self.ready -= 1
@@ -120,7 +122,7 @@ class Scheduler:
             flow.sent += end - start  # rfc9000:4.1:1
         self._stats.stream_bytes_sent += end - start
         if fin:
-            stream.on_fin_sent()
+            stream.on_end_sent()
             frame_type |= STREAM_FIN
         header = encode_varint(frame_type) + place + encode_varint(end - start)
         parts.append(header)

@@ -8,6 +8,7 @@ from stack.ranges import RangeSet
 from stack.sent_frame import SentFrame
 
 if TYPE_CHECKING:
+    from stack.streams.reliable_reset import ReliableReset
     from stack.streams.table import StreamTable
 
 DEFAULT_URGENCY: Final = 3
@@ -27,8 +28,8 @@ class SendState(Enum):
 class Trigger(Enum):
     """What moves a sending stream."""
 
-    FIN = "STREAM with FIN sent"
-    ALL_ACKED = "all data and FIN acknowledged"
+    FIN = "STREAM with FIN, or RESET_STREAM_AT, sent"
+    ALL_ACKED = "all data and FIN, or all that RESET_STREAM_AT promises, acknowledged"
     RESET = "RESET_STREAM sent"
     RESET_ACKED = "RESET_STREAM acknowledged"
 
@@ -72,6 +73,10 @@ class SendBuffer:
     def all_acked(self) -> bool:
         """Whether every byte written was acknowledged."""
         return self._base == self.written
+
+    def acked_below(self, offset: int) -> bool:
+        """Whether every byte below `offset` was acknowledged."""
+        return self._base >= offset
 
     def append(self, data: bytes | memoryview) -> None:
         """Take `data` for sending."""
@@ -124,6 +129,12 @@ class SendBuffer:
         """Let everything sent and not acknowledged go once more."""
         self.on_lost(self._base, self.next_offset)
 
+    def truncate(self, size: int) -> None:
+        """Drop what lies beyond offset `size`: what was sent of it is not sent again, the rest never."""
+        del self._data[max(size - self._base, 0) :]
+        self.lost.subtract(size, self.next_offset)
+        self.written = max(self.next_offset, size)
+
     def clear(self) -> None:
         """Drop everything: the stream was reset. `next_offset` stays, as the final size."""
         self._data.clear()
@@ -144,6 +155,7 @@ class SendStream:
         "incremental",
         "max_data",
         "queued",
+        "reliable",
         "reset_code",
         "state",
         "stop_code",
@@ -167,6 +179,7 @@ class SendStream:
         self.queued = False  # stands in the scheduler's queue
         self.writable_below = -1  # bytes held from which on a write that had to wait can go on; -1: none waits
         self.reset_code: int | None = None
+        self.reliable: ReliableReset | None = None  # with a reset code: what will arrive all the same
         self.stop_code: int | None = None
 
     @property
@@ -219,18 +232,21 @@ class SendStream:
         """The scheduler found new data, and the peer's stream limit reached."""
         self._table.on_stream_blocked(self)
 
-    def on_fin_sent(self) -> None:
-        """A STREAM frame with FIN went out."""
+    def on_end_sent(self) -> None:
+        """A STREAM frame with FIN, or RESET_STREAM_AT, went out."""
         self.fin_pending = False
         if self.state is SendState.SEND:
             self._move(Trigger.FIN)
 
     def on_acked(self, sent: SentFrame, now: int) -> None:
         """A STREAM frame (self, start, end, fin) arrived."""
-        if self.reset_code is not None:
-            return
         _, start, end, fin = sent
         buffer = self.buffer
+        if self.reset_code is not None:
+            if self.reliable is not None:
+                buffer.on_acked(start, end)
+                self.finish_if_delivered()
+            return
         buffer.on_acked(start, end)
         if fin:
             self.fin_acked = True
@@ -245,9 +261,11 @@ class SendStream:
 
     def on_lost(self, sent: SentFrame, now: int) -> None:
         """A STREAM frame was lost: its bytes go again, unless the stream was reset."""
-        if self.reset_code is not None or self.finished:
+        if self.state is SendState.RESET_SENT or self.finished:
             return
         _, start, end, fin = sent
+        if self.reliable is not None:
+            end, fin = min(end, self.reliable.size), False
         self.buffer.on_lost(start, end)
         if fin and not self.fin_acked:
             self.fin_pending = True
@@ -255,13 +273,43 @@ class SendStream:
 
     def reset(self, code: int) -> bool:
         """Give up sending; return whether a RESET_STREAM is owed (not in a terminal state, rfc9000:3.3:1)."""
-        if self.reset_code is not None or self.finished:
+        if self.state is SendState.RESET_SENT or self.finished:
             return False
-        self.reset_code = code
+        if self.reliable is None:  # else the peer may know the code already, and it must not change
+            self.reset_code = code
+        self.reliable = None
         self.fin_pending = False
         self._move(Trigger.RESET)
         self.buffer.clear()
         return True
+
+    def reset_reliably(self, code: int, promise: "ReliableReset") -> bool:
+        """Give up sending all but `promise.size` bytes; return whether that changes anything.
+
+        Raises StreamError for more bytes than were written or promised before, and for another code than before.
+        """
+        if self.state is SendState.RESET_SENT or self.finished:
+            return False
+        old = self.reliable
+        most = self.buffer.written if old is None else old.size
+        if promise.size > most:
+            raise StreamError(f"stream {self.stream_id}: reliable_size {promise.size} must be at most {most}")
+        if old is not None and code != self.reset_code:
+            raise StreamError(f"stream {self.stream_id} was reset with code {self.reset_code}, now {code}")
+        if old is not None and promise.size == old.size:
+            return False
+        self.reset_code = code
+        self.reliable = promise
+        self.fin_written = self.fin_pending = False
+        self.buffer.truncate(promise.size)
+        return True
+
+    def finish_if_delivered(self) -> None:
+        """The peer may have all that a reliable reset promises."""
+        reliable = self.reliable
+        if reliable is not None and reliable.acked and self.buffer.acked_below(reliable.size) and not self.finished:
+            self._move(Trigger.ALL_ACKED)
+            self._table.on_send_finished(self)
 
     def on_reset_acked(self) -> None:
         """The peer has our RESET_STREAM."""

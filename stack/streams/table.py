@@ -23,6 +23,7 @@ from stack.streams.flow import ConnectionFlow, ReceiveWindow
 from stack.streams.reassembly import Pieces
 from stack.streams.receive import ReceiveState, ReceiveStream
 from stack.streams.received_frames import ReceivedFrames
+from stack.streams.reliable_reset import ReliableReset
 from stack.streams.scheduler import Scheduler
 from stack.streams.send import LEAST_URGENT, SendState, SendStream
 from stack.streams.stream import SERVER_INITIATED, UNIDIRECTIONAL, Stream
@@ -144,20 +145,29 @@ class StreamTable:
             receive.read_reset()
             self.forget_if_finished(stream)
             raise StreamReset(stream_id, receive.reset_code)
+        before = receive.consumed
         data = receive.read(limit)
         if data:
             self.on_consumed(receive, len(data))
+        elif receive.cut_short:
+            receive.read_reset()
+            self.on_consumed(receive, receive.consumed - before)
+            self.forget_if_finished(stream)
+            raise StreamReset(stream_id, receive.reset_code)
         if receive.finished:
             self.forget_if_finished(stream)
             return data, True
         return data, False
 
-    def reset(self, stream_id: int, code: int) -> None:
-        """Give up sending with RESET_STREAM."""
+    def reset(self, stream_id: int, code: int, reliable_size: int = 0) -> None:
+        """Give up sending with RESET_STREAM, or RESET_STREAM_AT if `reliable_size` bytes are to arrive all the same."""
         stream = self._find(stream_id)
         if stream is None or stream.send is None:
             raise StreamError(f"stream {stream_id} is not open for writing")
-        self.reset_sending(stream.send, code)
+        if reliable_size:
+            self._reset_reliably(stream.send, code, reliable_size)
+        else:
+            self.reset_sending(stream.send, code)
 
     def set_priority(self, stream_id: int, urgency: int, incremental: bool) -> None:
         """Say when a stream sends, compared with the others."""
@@ -319,6 +329,26 @@ class StreamTable:
         return ReceiveStream(
             stream_id, ReceiveWindow(window, self._config.max_stream_data_window), self.pieces, self.trace
         )
+
+    def _reset_reliably(self, send: SendStream, code: int, size: int) -> None:
+        if not self._peer_parameters.reset_stream_at:
+            raise StreamError(f"stream {send.stream_id}: the peer takes no reliable resets (no reset_stream_at)")
+        promise = ReliableReset(send, size, self._control)
+        if not send.reset_reliably(code, promise):
+            return
+        self._blocked.pop(send.stream_id, None)
+        self.scheduler.forget(send)
+        if send.buffer.next_offset == send.buffer.written:
+            promise.on_all_sent()
+        elif send.blocked():
+            self._blocked[send.stream_id] = send
+        else:
+            self.scheduler.queue(send)
+
+    @property
+    def takes_reliable_resets(self) -> bool:
+        """Whether we announced that we take RESET_STREAM_AT."""
+        return self._config.reset_stream_at
 
     def sending(self, stream_id: int, frame_type: int) -> Stream | None:
         """The stream that a frame about our sending part names; None if it is finished."""

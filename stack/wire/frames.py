@@ -1,4 +1,4 @@
-"""Frames (RFC 9000 section 19, RFC 9221 section 4): types, encoders, and a decoder into values.
+"""Frames (RFC 9000 section 19, RFC 9221 section 4, reliable reset): types, encoders, and a decoder into values.
 
 Encoders return bytes ready for a packet's payload; those called `…_header` return what comes before the data.
 The decoder is for observers, tests and tools: a connection that receives a packet works on its bytes in
@@ -38,6 +38,7 @@ PATH_RESPONSE: Final = 0x1B
 CONNECTION_CLOSE: Final = 0x1C
 APPLICATION_CLOSE: Final = 0x1D
 HANDSHAKE_DONE: Final = 0x1E
+RESET_STREAM_AT: Final = 0x24
 DATAGRAM: Final = 0x30
 DATAGRAM_LEN: Final = 0x31
 
@@ -178,6 +179,12 @@ def encode_handshake_done() -> bytes:
     return b"\x1e"
 
 
+def encode_reset_stream_at(stream_id: int, code: int, final_size: int, reliable_size: int) -> bytes:
+    """Return a RESET_STREAM_AT frame (draft-ietf-quic-reliable-stream-reset section 4); sizes in bytes."""
+    sizes = encode_varint(final_size) + encode_varint(reliable_size)
+    return b"\x24" + encode_varint(stream_id) + encode_varint(code) + sizes
+
+
 def encode_datagram_header(length: int, last: bool = False) -> bytes:
     """Return what precedes `length` bytes in a DATAGRAM frame (RFC 9221 section 4); `last` as for streams."""
     return b"\x30" if last else b"\x31" + encode_varint(length)
@@ -283,6 +290,13 @@ class HandshakeDoneFrame(NamedTuple):
     pass
 
 
+class ResetStreamAtFrame(NamedTuple):
+    stream_id: int
+    code: int
+    final_size: int
+    reliable_size: int
+
+
 class DatagramFrame(NamedTuple):
     data: bytes
 
@@ -308,6 +322,7 @@ Frame = (
     | PathResponseFrame
     | ConnectionCloseFrame
     | HandshakeDoneFrame
+    | ResetStreamAtFrame
     | DatagramFrame
 )
 
@@ -408,6 +423,13 @@ def _decode_new_connection_id(_: int, cursor: _Cursor) -> Frame:
     return NewConnectionIdFrame(sequence_number, retire_prior_to, connection_id, token)
 
 
+def _decode_reset_stream_at(_: int, cursor: _Cursor) -> Frame:
+    frame = ResetStreamAtFrame(cursor.varint(), cursor.varint(), cursor.varint(), cursor.varint())
+    if frame.reliable_size > frame.final_size:
+        raise ValueError("the reliable size exceeds the final size")
+    return frame
+
+
 def _decode_connection_close(frame_type: int, cursor: _Cursor) -> Frame:
     application = frame_type == APPLICATION_CLOSE
     code = cursor.varint()
@@ -440,6 +462,7 @@ _DECODERS: Final[dict[int, Callable[[int, _Cursor], Frame]]] = {
     CONNECTION_CLOSE: _decode_connection_close,
     APPLICATION_CLOSE: _decode_connection_close,
     HANDSHAKE_DONE: lambda _, _cursor: HandshakeDoneFrame(),
+    RESET_STREAM_AT: _decode_reset_stream_at,
     DATAGRAM: lambda _, cursor: DatagramFrame(cursor.rest()),
     DATAGRAM_LEN: lambda _, cursor: DatagramFrame(cursor.sized()),
 }

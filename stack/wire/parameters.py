@@ -157,6 +157,7 @@ class TransportParameters:
     version_information: VersionInformation | None = _parameter(  # noqa: RUF009 - makes a field
         0x11, _encode_version_information, _decode_version_information
     )
+    reset_stream_at: bool = _flag(0x1D)  # draft-ietf-quic-reliable-stream-reset section 3
     max_datagram_frame_size: int = _integer(0x20)
     grease_quic_bit: bool = _flag(0x2AB2)  # rfc9287:3:1
 

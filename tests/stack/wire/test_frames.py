@@ -48,6 +48,10 @@ CASES: dict[type[f.Frame], tuple[st.SearchStrategy[f.Frame], Callable[..., bytes
     f.PingFrame: (st.just(f.PingFrame()), lambda _: bytes([f.PING])),
     f.AckFrame: (acks(), lambda x: f.encode_ack(x.ranges, x.delay, x.ecn_counts)),
     f.ResetStreamFrame: (st.builds(f.ResetStreamFrame, V, V, V), lambda x: f.encode_reset_stream(*x)),
+    f.ResetStreamAtFrame: (
+        st.builds(lambda *x: f.ResetStreamAtFrame(x[0], x[1], max(x[2:]), min(x[2:])), V, V, V, V),
+        lambda x: f.encode_reset_stream_at(*x),
+    ),
     f.StopSendingFrame: (st.builds(f.StopSendingFrame, V, V), lambda x: f.encode_stop_sending(*x)),
     f.CryptoFrame: (
         st.builds(f.CryptoFrame, OFFSETS, DATA),

@@ -42,6 +42,7 @@ OF_EITHER: dict[str, st.SearchStrategy[Any]] = {
     "active_connection_id_limit": st.integers(2, MAX_VARINT),
     "initial_source_connection_id": st.none() | CIDS,
     "max_datagram_frame_size": VARINTS,
+    "reset_stream_at": st.booleans(),
     "grease_quic_bit": st.booleans(),
     "version_information": st.none()
     | st.lists(VERSIONS, min_size=1).flatmap(lambda all_: st.tuples(st.sampled_from(all_), st.just(tuple(all_)))),
@@ -101,6 +102,7 @@ def test_absent_parameters_have_the_defaults_of_the_rfc() -> None:
         "disable_active_migration": False,
         "active_connection_id_limit": 2,
         "max_datagram_frame_size": 0,
+        "reset_stream_at": False,
         "grease_quic_bit": False,
     }
     assert parameters.preferred_address is None
@@ -130,6 +132,7 @@ def test_the_wire_image_of_each_parameter() -> None:
         "retry_source_connection_id": (b"\xdd", "1001dd"),
         "version_information": ((1, (1, 0x6B3343CF)), "110c00000001000000016b3343cf"),
         "max_datagram_frame_size": (65_535, "20048000ffff"),
+        "reset_stream_at": (True, "1d00"),
         "grease_quic_bit": (True, "6ab200"),
     }
     for name, (value, expected) in wire.items():
