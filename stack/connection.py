@@ -386,7 +386,7 @@ class Connection:
 
     def _reminder_at(self) -> int:
         """When to repeat that the peer's limits hold us back, lest the connection end for idleness (rfc9000:4.1:5)."""
-        if not self.streams.blocked or self.spaces[2].eliciting_in_flight or self.control.owed:
+        if self.spaces[2].eliciting_in_flight or not self.streams.blocked or self.control.owed:
             return NEVER
         return self.idle.half_at()
 

@@ -79,7 +79,7 @@ class StreamLimits:
     It owns MAX_STREAMS, whose key is the type, and STREAMS_BLOCKED, whose key has the lowest bit set too.
     """
 
-    __slots__ = ("_control", "_emit", "local", "peer")
+    __slots__ = ("_control", "_emit", "blocked", "local", "peer")
 
     def __init__(
         self, bidirectional: int, unidirectional: int, control: ControlFrames, emit: Callable[[ConnectionEvent], None]
@@ -87,6 +87,7 @@ class StreamLimits:
         """`bidirectional` and `unidirectional`: how many streams the peer may have open at a time."""
         self._control = control
         self._emit = emit
+        self.blocked = False  # whether the application waits for the peer to allow one more stream
         self.local = {0: LocalStreams(), UNIDIRECTIONAL: LocalStreams()}
         self.peer = {0: PeerStreams(bidirectional), UNIDIRECTIONAL: PeerStreams(unidirectional)}
 
@@ -96,7 +97,7 @@ class StreamLimits:
         index = local.next_index
         if index >= local.limit:
             if not local.blocked:  # once per limit
-                local.blocked = True
+                local.blocked = self.blocked = True
                 self._control.owe(self, kind | 1)  # rfc9000:4.6:5
             return None
         local.next_index = index + 1
@@ -108,12 +109,8 @@ class StreamLimits:
         if limit > local.limit:  # rfc9000:4.6:4
             local.limit = limit
             local.blocked = False
+            self.blocked = self.local[0].blocked or self.local[UNIDIRECTIONAL].blocked
             self._emit(StreamsAvailable(bool(kind)))
-
-    @property
-    def blocked(self) -> bool:
-        """Whether the application waits for the peer to allow one more stream."""
-        return self.local[0].blocked or self.local[UNIDIRECTIONAL].blocked
 
     def repeat_blocked(self) -> None:
         """Tell the peer again of a limit that blocks us."""

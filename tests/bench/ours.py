@@ -36,6 +36,8 @@ def _config(is_client: bool) -> Config:
         initial_max_stream_data_bidi_remote=MAX_STREAM_DATA,
         send_buffer=UNDELIVERED,
         max_send_buffer=UNDELIVERED,
+        max_data_window=MAX_DATA,
+        max_stream_data_window=MAX_STREAM_DATA,
         datagram_size=DATAGRAM_SIZE,
     )
 

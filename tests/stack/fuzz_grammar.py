@@ -107,6 +107,10 @@ def _streams(count: int, kind: int, offset: int, data: bytes) -> bytes:
     return b"".join(_stream(index << 2 | kind, offset, data, False, False) for index in range(1, count + 1))
 
 
+def _reset_at(stream_id: int, code: int, one: int, other: int) -> bytes:
+    return frames.encode_reset_stream_at(stream_id, code, max(one, other), min(one, other))
+
+
 # Anything that parses, and then some, in Initial and Handshake packets
 STRANGE_EARLY: Final = (
     st.builds(bytes, st.integers(1, 40)),
@@ -120,6 +124,7 @@ STRANGE_EARLY: Final = (
 STRANGE_LATE: Final = (
     *STRANGE_EARLY,
     st.builds(frames.encode_reset_stream, STREAM_IDS, VALUES, VALUES),
+    st.builds(frames.encode_reset_stream_at, STREAM_IDS, SMALL, VALUES, VALUES),
     st.builds(frames.encode_stop_sending, STREAM_IDS, VALUES),
     st.builds(_new_token, RAW),
     st.builds(_stream, STREAM_IDS, VALUES, DATA, st.booleans(), st.booleans()),
@@ -161,6 +166,7 @@ def plausible_late(opener: int) -> tuple[st.SearchStrategy[bytes], ...]:
         st.builds(_stream, readable, offset, DATA, RARELY, st.booleans()),
         st.builds(_streams, st.integers(1, STREAM_LIMIT + 1), st.sampled_from([opener, opener | 2]), offset, DATA),
         st.builds(frames.encode_reset_stream, readable, VALUES, offset),
+        st.builds(_reset_at, readable, SMALL, offset, SMALL | offset),
         st.builds(frames.encode_stop_sending, writable, VALUES),
         st.builds(frames.encode_max_data, VALUES),
         st.builds(frames.encode_max_stream_data, writable, VALUES),

@@ -46,6 +46,7 @@ class Pair:
             "initial_max_streams_bidi": STREAM_LIMIT,
             "initial_max_streams_uni": STREAM_LIMIT,
             "max_datagram_frame_size": DATAGRAM_LIMIT,
+            "reset_stream_at": True,
             "pacing": False,
         }
         credentials = test_certificate()
