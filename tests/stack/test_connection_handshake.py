@@ -1,13 +1,18 @@
 """The handshake between two endpoints: states, times, datagram sizes, losses and reordering."""
 
+from datetime import datetime
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quicsim.certificates import test_certificate
+from stack.errors import CRYPTO_ERROR
 from stack.events import HandshakeCompleted, HandshakeConfirmed, StreamOpened, StreamsAvailable
 from stack.lifecycle import ENDED, TRANSITIONS, State, Trigger
+from stack.tls.certificates import Authorities
+from stack.tls.config import ClientTls
 from stack.tls.engine import HANDSHAKE, INITIAL
 from stack.wire.frames import (
     AckFrame,
@@ -17,7 +22,7 @@ from stack.wire.frames import (
     PaddingFrame,
     encode_stream_header,
 )
-from tests.support.pair import MS, SECOND, Datagram, Pair
+from tests.support.pair import CLIENT_ADDRESS, MS, SECOND, SERVER_ADDRESS, Datagram, Pair
 from tests.support.recorder import Packet
 
 
@@ -151,6 +156,27 @@ def test_connection_ids_of_any_length_work(client_length: int, server_length: in
     for connection, length in ((client, client_length), (server, server_length)):
         issued = pair.recorder_of(connection).sent_frames(NewConnectionIdFrame)
         assert len(issued) == (3 if length else 0)
+
+
+@pytest.mark.requirement("rfc9000:7:1")
+def test_the_handshake_authenticates_the_server_and_what_is_agreed_and_gives_each_connection_its_keys() -> None:
+    pair = Pair()
+    pairs_of_ends = [pair.established(), pair.established()]
+    (first, first_server), (second, second_server) = pairs_of_ends
+    packet = pair.craft(first, b"\x01" + bytes(20), destination_cid=second_server.local_ids.first)
+    received = second_server.stats.packets_received
+    pair.deliver(packet, to_server=True)
+    assert second_server.stats.packets_received == received, "one connection's keys open nothing of another's"
+    assert first.alpn == first_server.alpn == second.alpn
+    tokens = [first.remote_ids.reset_tokens[0], second.remote_ids.reset_tokens[0]]
+    assert not any(token in datagram.payload for token in tokens for datagram in pair.sent)
+    roots = Authorities(test_certificate().certificates, datetime(2030, 1, 1))
+    stranger = Pair(client={"tls": ClientTls(trust=roots)})
+    client = stranger.client.connect(CLIENT_ADDRESS, SERVER_ADDRESS, 0, "elsewhere.test")
+    stranger.run(lambda: client.closed)
+    assert client.closing.ended is not None
+    assert client.closing.ended.code & ~0xFF == CRYPTO_ERROR
+    assert not client.handshake_complete
 
 
 # Losses

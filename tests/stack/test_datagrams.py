@@ -234,6 +234,7 @@ def test_datagrams_sent_during_the_handshake_wait_for_application_keys() -> None
     assert not any(isinstance(event, DatagramReceived) for event in pair.client_events[:completed_at])
 
 
+@pytest.mark.requirement("rfc9000:19.21:3")
 @pytest.mark.requirement("rfc9221:5.2:1")
 def test_the_acknowledgment_of_a_datagram_may_wait_for_max_ack_delay() -> None:
     pair, client, server = pair_of(max_ack_delay_ms=40)
@@ -288,6 +289,7 @@ def test_a_datagram_that_no_ack_ever_comes_for_stays_without_fate_until_the_conn
         client.send_datagram(b"late")
 
 
+@pytest.mark.requirement("rfc9000:19.21:3")
 @pytest.mark.requirement("rfc9221:5.4:1")
 def test_datagrams_wait_for_the_congestion_window() -> None:
     pair, client, server = pair_of(pacing=False, datagram_send_buffer=1 << 20)

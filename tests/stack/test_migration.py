@@ -279,6 +279,7 @@ def test_each_path_has_connection_ids_of_its_own_and_those_of_the_old_one_are_re
     assert server.path.remote == ("10.0.2.2", 2222)
 
 
+@pytest.mark.requirement("rfc9000:5.1.1:11")
 def test_ten_moves_in_a_row_find_fresh_connection_ids() -> None:
     pair = Pair()
     client, server = pair.established()

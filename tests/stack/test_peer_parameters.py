@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from stack.errors import TRANSPORT_PARAMETER_ERROR
+from stack.errors import TRANSPORT_PARAMETER_ERROR, ConfigError
 from stack.events import ConnectionEnded
 from stack.wire.parameters import (
     TransportParameters,
@@ -104,6 +104,8 @@ def test_each_side_knows_what_the_other_announced() -> None:
 
 
 @pytest.mark.requirement("rfc9000:7.4:2")
+@pytest.mark.requirement("rfc9000:18.2:1")
+@pytest.mark.requirement("rfc9000:18.2:10")
 def test_what_is_sent_decodes_to_what_the_rfc_asks_of_each_side() -> None:
     sent: list[TransportParameters] = []
 
@@ -115,6 +117,8 @@ def test_what_is_sent_decodes_to_what_the_rfc_asks_of_each_side() -> None:
     pair = Pair(client={"tls": tls}, server={"tls": tls})
     client, server = pair.established()
     from_client, from_server = sent
+    assert from_client.stateless_reset_token is from_client.original_destination_connection_id is None
+    assert from_client.retry_source_connection_id is from_client.preferred_address is None
     assert from_client.initial_source_connection_id == client.local_ids.first
     assert from_server.initial_source_connection_id == server.local_ids.first
     assert from_server.original_destination_connection_id == pair.sent[0].payload[6:14]
@@ -137,3 +141,10 @@ def test_acknowledgment_delays_are_scaled_as_announced(exponent: int) -> None:
     # 2^20 µs is a coarse unit: only 1.05 s of the 2 s can be told
     reported = 2000 * MS if exponent == 0 else (1 << 20) * 1000
     assert rtt.smoothed_rtt_ns == pytest.approx((7 * 20 * MS + 2020 * MS - reported) / 8, abs=MS)
+
+
+@pytest.mark.requirement("rfc9000:18.2:8")
+@pytest.mark.parametrize("limit", [-1, 0, 1])
+def test_fewer_than_two_connection_ids_are_never_announced(limit: int) -> None:
+    with pytest.raises(ConfigError, match=f"active_connection_id_limit = {limit}: must be from 2"):
+        Pair(client={"active_connection_id_limit": limit})

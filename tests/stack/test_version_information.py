@@ -8,10 +8,16 @@ import pytest
 from quicsim.certificates import test_certificate
 from stack.config import Config
 from stack.connection import Connection
-from stack.crypto.packet_protection import TLS_AES_128_GCM_SHA256, initial_secrets, make_keys, protect_packet
+from stack.crypto.packet_protection import (
+    TLS_AES_128_GCM_SHA256,
+    initial_secrets,
+    make_keys,
+    protect_packet,
+    unprotect_header,
+)
 from stack.errors import TRANSPORT_PARAMETER_ERROR, VERSION_NEGOTIATION_ERROR, ConfigError
-from stack.events import ConnectionEnded
-from stack.tls.config import ClientTls
+from stack.events import ConnectionEnded, HandshakeCompleted
+from stack.tls.config import ClientTls, ServerTls
 from stack.wire import header as wire
 from stack.wire.frames import PING, CryptoFrame, encode_crypto_header
 from stack.wire.header import encode_long_header, encode_version_negotiation, parse_long_header
@@ -232,12 +238,16 @@ def test_crypto_data_in_the_original_version_settles_it() -> None:
 
 
 @pytest.mark.requirement("rfc9369:4.1:1")
+@pytest.mark.requirement("rfc9369:4.1:2")
 @pytest.mark.requirement("rfc9369:4.1:4")
 def test_a_retry_is_in_the_original_version_and_the_server_changes_over_after_it() -> None:
     pair = Pair(client=V1_FIRST, server=V2_FIRST | {"retry": "always"})
     client, server = pair.established()
     assert sent_by(pair, False)[:2] == [(wire.RETRY, VERSION_1), (wire.INITIAL, VERSION_2)]
-    assert sent_by(pair, True)[:2] == [(wire.INITIAL, VERSION_1)] * 2  # rfc9369:4.1:2
+    assert sent_by(pair, True)[:2] == [(wire.INITIAL, VERSION_1)] * 2
+    parameters = pair.recorder_of(client).remote_parameters
+    assert parameters["retry_source_connection_id"] == client.retry_source_cid is not None
+    assert parameters["original_destination_connection_id"] == client.original_destination_cid
     assert client.version.number == server.version.number == VERSION_2
     exchange(pair, client, server)
 
@@ -255,6 +265,7 @@ def test_a_refused_version_may_be_followed_by_a_retry() -> None:
 @pytest.mark.requirement("rfc9369:4:2")
 @pytest.mark.requirement("rfc9368:3:1")
 @pytest.mark.requirement("rfc9368:3:2")
+@pytest.mark.requirement("rfc9368:8:2")
 @pytest.mark.requirement("rfc9368:3:5")
 def test_both_ends_announce_what_they_chose_and_speak_and_a_reserved_version() -> None:
     pair = Pair(client=V1_FIRST, server=V2_FIRST)
@@ -268,6 +279,35 @@ def test_both_ends_announce_what_they_chose_and_speak_and_a_reserved_version() -
         assert reserved & 0x0F0F0F0F == 0x0A0A0A0A
         announced.append((chosen, tuple(spoken)))
     assert announced == [(VERSION_1, (VERSION_1, VERSION_2)), (VERSION_2, (VERSION_2, VERSION_1))]
+
+
+@pytest.mark.requirement("rfc9368:3:1")
+@pytest.mark.parametrize("tampered", [False, True])
+def test_version_information_that_was_changed_on_the_way_makes_no_connection(tampered: bool) -> None:
+    """An attacker can open and close Initial packets; but both ends then hear different words, and share no keys."""
+    pair = Pair(client=V1_FIRST, server=V1_FIRST)
+    client = pair.connect()
+    (transmit,) = pair.client.transmit(pair.now)
+    data = transmit.payload
+    header = parse_long_header(data, 0, greased=True)
+    secret, _ = initial_secrets(VERSIONS[VERSION_1], header.destination_cid)
+    keys = make_keys(TLS_AES_128_GCM_SHA256, secret, VERSIONS[VERSION_1])
+    unprotected = unprotect_header(keys.header, data, 0, header.packet_number_offset, header.end, -1)
+    assert unprotected is not None
+    _, number, start, plain = unprotected
+    payload = keys.protection.open(number, plain, data[start:])
+    assert payload is not None
+    offered = VERSION_1.to_bytes(4) + VERSION_2.to_bytes(4)
+    assert payload.count(offered) == 1
+    if tampered:
+        payload = payload.replace(offered, VERSION_1.to_bytes(4) + UNKNOWN.to_bytes(4))
+    pair.deliver(protect_packet(keys, plain, (plain[0] & 3) + 1, number, payload), to_server=True)
+    pair.drop = lambda datagram: datagram.to_server
+    pair.run_for(5 * pair.delay_ns)
+    server = pair.server_connection
+    assert server is not None
+    assert client.handshake_complete != tampered
+    assert pair.recorder_of(server).remote_parameters or not server.handshake_complete
 
 
 def test_without_upgrade_a_client_offers_its_version_only() -> None:
@@ -349,7 +389,6 @@ def test_a_client_that_followed_the_server_must_hear_that_it_meant_it(informatio
 @pytest.mark.requirement("rfc9368:2.1:1")
 @pytest.mark.requirement("rfc9368:2.1:3")
 @pytest.mark.requirement("rfc9368:2.1:5")
-@pytest.mark.requirement("rfc8999:7:1")
 @pytest.mark.parametrize(
     ("client_fields", "server_fields", "negotiated"),
     [(V1_FIRST, V2_ONLY, VERSION_2), (V2_FIRST, V1_ONLY, VERSION_1), (V1_FIRST | FIXED, V2_ONLY, VERSION_2)],
@@ -371,6 +410,23 @@ def test_a_refused_version_costs_a_round_trip_and_nothing_else(
     assert pair.recorder_of(client).sent[1].number == 0
     exchange(pair, client, server)
     assert client.stats.packets_lost == 0
+
+
+@pytest.mark.requirement("rfc9368:6:2")
+def test_after_version_negotiation_the_application_protocol_is_negotiated_anew() -> None:
+    """The server takes the client's first protocol in one version, and knows only the second in the other."""
+    certificate = test_certificate()
+    client_tls = ClientTls(trust=certificate, alpn=("one", "two"))
+    pair = Pair(client=V1_FIRST | {"tls": client_tls}, server=V2_ONLY)
+    client = pair.connect()
+    pair.flush()
+    offer(pair, client, (VERSION_2,))
+    other = Pair(server=V2_ONLY | {"tls": ServerTls(credentials=certificate, alpn=("two",))})
+    pair.server = other.server
+    pair.run(lambda: client.handshake_confirmed)
+    assert client.alpn == "two"
+    completed = [event for event in pair.client_events if isinstance(event, HandshakeCompleted)]
+    assert [event.alpn for event in completed] == ["two"]
 
 
 def offer(pair: Pair, client: Connection, versions: tuple[int, ...]) -> None:
@@ -422,6 +478,7 @@ def test_a_server_ignores_version_negotiation() -> None:
     exchange(pair, client, server)
 
 
+@pytest.mark.requirement("rfc8999:7:1")
 @pytest.mark.requirement("rfc9368:4:15")
 @pytest.mark.requirement("rfc9368:4:16")
 @pytest.mark.parametrize("server_fields", [V1_FIRST, V1_FIRST | FIXED])
@@ -455,3 +512,38 @@ def test_a_version_1_server_need_not_know_version_information() -> None:
 def test_the_original_version_must_be_one_of_the_versions() -> None:
     with pytest.raises(ConfigError, match="original_version = 0x6b3343cf"):
         Config(tls=ClientTls(trust=test_certificate()), versions=(VERSION_1,), original_version=VERSION_2)
+
+
+@pytest.mark.requirement("rfc9368:2.2:1")
+def test_versions_are_compatible_where_a_document_says_so_and_nowhere_else() -> None:
+    """RFC 9369 says it of versions 1 and 2, both ways."""
+    assert {number: version.compatible for number, version in VERSIONS.items()} == {
+        VERSION_1: (VERSION_2,),
+        VERSION_2: (VERSION_1,),
+    }
+    fresh = Pair(client=V1_FIRST)
+    _, server = fresh.established()
+    information = fresh.recorder_of(server).remote_parameters["version_information"]
+    assert isinstance(information, tuple)
+    assert set(information[1][:-1]) <= {information[0], *VERSIONS[information[0]].compatible}
+
+
+@pytest.mark.requirement("rfc9368:2.3:5")
+@pytest.mark.parametrize(
+    "change", [setting(initial_source_connection_id=b"wrong"), setting(stateless_reset_token=bytes(16))]
+)
+def test_a_converted_first_flight_is_checked_like_any_other(change: Change) -> None:
+    assert refused(outcome("client", change, V1_FIRST, V2_FIRST), TRANSPORT_PARAMETER_ERROR)
+
+
+@pytest.mark.requirement("rfc9368:2.5:1")
+@pytest.mark.requirement("rfc9368:2.5:2")
+@pytest.mark.parametrize("server_fields", [V1_FIRST, V2_FIRST, V1_ONLY])
+def test_a_client_begins_by_default_with_what_spares_it_a_round_trip(server_fields: dict[str, Any]) -> None:
+    """Version 1: every server but one that has nothing except version 2 speaks it or can convert from it."""
+    pair = Pair(server=server_fields)
+    client = pair.connect()
+    pair.run(lambda: client.handshake_complete)
+    assert pair.now == 2 * pair.delay_ns
+    assert sent_by(pair, True)[0] == (wire.INITIAL, VERSION_1)
+    assert not any(kind == wire.VERSION_NEGOTIATION for kind, _ in sent_by(pair, False))

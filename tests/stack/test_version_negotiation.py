@@ -4,6 +4,7 @@ import pytest
 
 from stack.errors import VERSION_NEGOTIATION_ERROR
 from stack.events import ConnectionEnded
+from stack.tls.engine import INITIAL
 from stack.wire.header import VERSION_NEGOTIATION, encode_version_negotiation, parse_long_header
 from stack.wire.versions import VERSION_1, VERSION_2
 from tests.support.pair import CLIENT_ADDRESS, MS, SERVER_ADDRESS, Pair
@@ -22,6 +23,8 @@ def first_packet(version: int, size: int = 1200, destination: bytes = b"destinat
 
 @pytest.mark.requirement("rfc9000:5.2.2:1")
 @pytest.mark.requirement("rfc9000:5.2.2:4")
+@pytest.mark.requirement("rfc8999:6:3")
+@pytest.mark.requirement("rfc8999:6:4")
 @pytest.mark.requirement("rfc9000:17.2.1:4")
 @pytest.mark.requirement("rfc9000:17.2.1:5")
 @pytest.mark.requirement("rfc9000:17.2.1:6")
@@ -74,6 +77,7 @@ def offer(pair: Pair, versions: tuple[int, ...], *, swap: bool = True) -> None:
     pair.deliver(payload, to_server=False)
 
 
+@pytest.mark.requirement("rfc9368:2.1:4")
 @pytest.mark.requirement("rfc9000:6.2:1")
 @pytest.mark.requirement("rfc9000:17.2.1:1")
 def test_a_client_gives_up_when_there_is_no_version_in_common() -> None:
@@ -116,4 +120,32 @@ def test_an_offer_that_does_not_echo_the_connection_ids_is_ignored() -> None:
     pair.flush()
     offer(pair, (UNKNOWN,), swap=False)
     assert pair.client_events == []
+    pair.run(lambda: client.handshake_confirmed)
+
+
+@pytest.mark.requirement("rfc8999:6:1")
+@pytest.mark.parametrize("first", [0x80, 0xBF, 0xC0, 0xD5, 0xFF])
+def test_the_unused_bits_of_an_offer_do_not_matter(first: int) -> None:
+    pair = Pair(drop=lambda datagram: True)
+    client = pair.connect()
+    pair.flush()
+    header = parse_long_header(pair.sent[0].payload, 0)
+    packet = encode_version_negotiation(header.source_cid, header.destination_cid, (UNKNOWN,), 0)
+    pair.deliver(bytes((first,)) + packet[1:], to_server=False)
+    assert client.closed
+
+
+@pytest.mark.requirement("rfc9000:5.2.1:2")
+@pytest.mark.parametrize("version", [UNKNOWN, VERSION_2])
+def test_a_client_drops_packets_of_a_version_that_it_did_not_choose(version: int) -> None:
+    pair = Pair(client={"versions": (VERSION_1,)})
+    client = pair.connect()
+    pair.run_for(pair.delay_ns)
+    assert pair.server_connection is not None
+    packet = pair.craft(pair.server_connection, b"\x01" + bytes(1200), INITIAL)
+    received = client.stats.packets_received
+    pair.deliver(packet[:1] + version.to_bytes(4) + packet[5:], to_server=False)
+    at, _, trigger = pair.recorder_of(client).dropped[-1]
+    assert (at, trigger) == (pair.now, "unexpected_version")
+    assert client.stats.packets_received == received
     pair.run(lambda: client.handshake_confirmed)
