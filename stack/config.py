@@ -93,6 +93,7 @@ class Config:
     pacing: bool = True
     ecn: bool = True  # mark packets ECT(0) on paths that carry marks (RFC 9000 section 13.4); marks are always reported
     use_preferred_address: bool = True  # client: move to the server's preferred address, if it has announced one
+    spin_bit: bool = True  # show observers on the way the round-trip time, on most connections (RFC 9000 section 17.4)
     skip_packet_numbers: bool = True  # now and then, to catch a peer that acknowledges what it does not have
     # How many packets one key may protect, and how many forged packets a connection bears. None: what RFC 9001 section
     # 6.6 says of the cipher suite; a larger number has no effect. Keys are updated at half of the first.

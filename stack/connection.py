@@ -20,6 +20,7 @@ from stack.packet_numbers import PacketNumbers
 from stack.path.connection_ids import LocalConnectionIds, RemoteConnectionIds
 from stack.path.path import Path
 from stack.path.paths import Paths
+from stack.path.spin_bit import SpinBit
 from stack.randomness import Randomness
 from stack.receiver import Receiver
 from stack.recovery.acknowledgments import NEVER, Acknowledgments
@@ -119,7 +120,9 @@ class Connection:
             self.trace.connection_started(now, local, remote, local_cid, remote_cid)
 
         self.control = ControlFrames()
-        self.remote_ids = RemoteConnectionIds(remote_cid, config.active_connection_id_limit, self.control)
+        self.remote_ids = RemoteConnectionIds(
+            remote_cid, config.active_connection_id_limit, self.control, self._make_spin
+        )
         self._paths_made = 0
         self.peer_max_datagram_size = config.datagram_size  # bytes; less if the peer takes less
         first = self._make_path(local, remote)
@@ -423,6 +426,9 @@ class Connection:
             ecn=config.ecn,
             number=self._paths_made - 1,
         )
+
+    def _make_spin(self) -> SpinBit:
+        return SpinBit(self.rng, self.is_client, self.config.spin_bit)
 
     def _register(self, connection_id: bytes) -> bool:
         return self.endpoint.register(connection_id, self)

@@ -183,6 +183,10 @@ class Receiver:
                 return
             if number < space.phase_first and first & wire.KEY_PHASE_BIT == space.read_phase:
                 connection.key_phases.on_reordered(number)
+        elif packet_type == wire.ONE_RTT:
+            spin = path.remote_id.spin
+            if spin.active:
+                spin.bit = first & wire.SPIN_BIT ^ spin.flip
         if connection.trace is not None:
             self._trace_received(
                 packet_type, first, number, version, end - start, destination_cid, source_cid, payload, path, now

@@ -17,12 +17,13 @@ from stack.transmit import Transmit
 from stack.wire import header as wire
 from stack.wire.ecn import NOT_ECT
 from stack.wire.frames import PING, encode_path_challenge, encode_path_response
-from stack.wire.header import MAX_CID_LENGTH, SMALLEST_INITIAL_DATAGRAM
+from stack.wire.header import KEY_PHASE_BIT, MAX_CID_LENGTH, SMALLEST_INITIAL_DATAGRAM, SPIN_BIT
 from stack.wire.packet_number import MAX_PACKET_NUMBER_LENGTH, packet_number_length
 from stack.wire.varint import varint_size
 
 if TYPE_CHECKING:
     from stack.connection import Connection
+    from stack.path.connection_ids import RemoteId
     from stack.path.path import Path
     from stack.recovery.space import PacketNumberSpace
 
@@ -33,8 +34,8 @@ SMALL_PAYLOAD: Final = SMALLEST_BEYOND_ID + MAX_CID_LENGTH - (1 + 1 + TAG_LENGTH
 SMALLEST_ROOM: Final = 32  # bytes of frames: less is not worth another packet in the datagram
 
 _FIXED_BIT: Final = 0x40
-# By length of the packet number, plus the Key Phase bit
-_SHORT_FIRST_BYTE: Final = tuple(bytes((_FIXED_BIT + index - 1,)) for index in range(9))
+# By length of the packet number, plus the spin and the Key Phase bits
+_SHORT_FIRST_BYTE: Final = tuple(bytes((_FIXED_BIT + index - 1,)) for index in range(SPIN_BIT + KEY_PHASE_BIT + 5))
 
 _PING_FRAME: Final = bytes((PING,))
 
@@ -357,8 +358,7 @@ class Sender:
         if keys is None:
             raise RuntimeError("a packet was drafted without keys")
         payload = b"".join(draft.parts)
-        destination = path.remote_id.value or b""
-        header = self._header(space, number, number_length, len(payload), destination)
+        header = self._header(space, number, number_length, len(payload), path.remote_id)
         if self.grease and connection.rng.getrandbits(1):  # rfc9287:3.1:1
             header = bytes((header[0] & ~_FIXED_BIT,)) + header[1:]
         packet = protect_packet(keys, header, number_length, number, payload)
@@ -388,12 +388,14 @@ class Sender:
         return packet
 
     def _header(
-        self, space: "PacketNumberSpace", number: int, number_length: int, payload_length: int, destination: bytes
+        self, space: "PacketNumberSpace", number: int, number_length: int, payload_length: int, remote_id: "RemoteId"
     ) -> bytes:
         connection = self._connection
+        destination = remote_id.value or b""
         if space.level == APPLICATION:
             truncated = (number & (1 << 8 * number_length) - 1).to_bytes(number_length)
-            return _SHORT_FIRST_BYTE[number_length + space.write_phase] + destination + truncated
+            first = _SHORT_FIRST_BYTE[number_length + space.write_phase + remote_id.spin.bit]
+            return first + destination + truncated
         return wire.encode_long_header(
             connection.version,
             space.packet_type,

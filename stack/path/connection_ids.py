@@ -13,6 +13,7 @@ from stack.errors import (
     TransportError,
 )
 from stack.limits import MAX_ISSUED_CONNECTION_IDS, RETIREMENTS_PER_CONNECTION_ID
+from stack.path.spin_bit import SpinBit
 from stack.randomness import Randomness
 from stack.sent_frame import SentFrame
 from stack.wire.frames import (
@@ -140,11 +141,12 @@ class RemoteId:
     `value` is None when it had to be retired and there was no other to take its place.
     """
 
-    __slots__ = ("sequence", "value")
+    __slots__ = ("sequence", "spin", "value")
 
-    def __init__(self, sequence: int, value: bytes | None) -> None:
+    def __init__(self, sequence: int, value: bytes | None, spin: SpinBit) -> None:
         self.sequence = sequence
         self.value = value
+        self.spin = spin  # of packets that go to this ID
 
 
 class RemoteConnectionIds:
@@ -156,6 +158,7 @@ class RemoteConnectionIds:
     __slots__ = (
         "_control",
         "_limit",
+        "_make_spin",
         "_retire_prior_to",
         "_retiring",
         "_unused",
@@ -164,9 +167,10 @@ class RemoteConnectionIds:
         "reset_tokens",
     )
 
-    def __init__(self, first: bytes, limit: int, control: ControlFrames) -> None:
+    def __init__(self, first: bytes, limit: int, control: ControlFrames, make_spin: Callable[[], SpinBit]) -> None:
         """`first` is the ID in use, sequence number 0; `limit` the active_connection_id_limit that we announced."""
-        self.active = RemoteId(0, first)
+        self._make_spin = make_spin
+        self.active = RemoteId(0, first, make_spin())
         self._used = [self.active]
         self._limit = limit
         self._control = control
@@ -190,7 +194,7 @@ class RemoteConnectionIds:
         if not self._unused:
             return None
         sequence = min(self._unused)
-        used = RemoteId(sequence, self._unused.pop(sequence))
+        used = RemoteId(sequence, self._unused.pop(sequence), self._make_spin())
         self._used.append(used)
         return used
 
@@ -257,6 +261,7 @@ class RemoteConnectionIds:
             if used.sequence >= self._retire_prior_to:
                 continue
             self._retire(used.sequence)
+            used.spin = self._make_spin()
             if self._unused:
                 used.sequence = min(self._unused)
                 used.value = self._unused.pop(used.sequence)

@@ -19,7 +19,9 @@ MAX_CID_LENGTH: Final = 20  # in the versions that we know
 RETRY_TAG_LENGTH: Final = 16
 SMALLEST_INITIAL_DATAGRAM: Final = 1200  # bytes of UDP payload (RFC 9000 section 14.1)
 
-KEY_PHASE_BIT: Final = 0x04  # of a short header's first byte, under header protection
+# Of a short header's first byte
+SPIN_BIT: Final = 0x20
+KEY_PHASE_BIT: Final = 0x04  # under header protection
 
 _LONG_FORM: Final = 0x80
 _FIXED_BIT: Final = 0x40

@@ -9,6 +9,7 @@ from stack.dispatch import ReceivedPacket
 from stack.errors import CONNECTION_ID_LIMIT_ERROR, FRAME_ENCODING_ERROR, PROTOCOL_VIOLATION, TransportError
 from stack.limits import MAX_ISSUED_CONNECTION_IDS, RETIREMENTS_PER_CONNECTION_ID
 from stack.path.connection_ids import LocalConnectionIds, RemoteConnectionIds, stateless_reset_token
+from stack.path.spin_bit import SpinBit
 from stack.sent_frame import SentFrame
 from stack.wire.frames import (
     Frame,
@@ -199,7 +200,7 @@ class Remote:
 
     def __init__(self, first: bytes = b"peer0", limit: int = 4) -> None:
         self.control = ControlFrames()
-        self.ids = RemoteConnectionIds(first, limit, self.control)
+        self.ids = RemoteConnectionIds(first, limit, self.control, lambda: SpinBit(random.Random(1), False, False))
 
     def new(self, sequence: int, retire_prior_to: int = 0, cid: bytes | None = None) -> int | None:
         """The peer issues an ID; returns the code of the error that it causes."""
