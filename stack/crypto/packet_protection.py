@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM, ChaCha20Poly1305
 
 from stack.crypto.hkdf import HASH_LENGTH, hkdf_expand_label, hkdf_extract
 from stack.wire.packet_number import decode_packet_number
@@ -14,6 +14,7 @@ from stack.wire.versions import Version
 TLS_AES_128_GCM_SHA256: Final = 0x1301
 TLS_AES_256_GCM_SHA384: Final = 0x1302
 TLS_CHACHA20_POLY1305_SHA256: Final = 0x1303
+TLS_AES_128_CCM_SHA256: Final = 0x1304
 
 TAG_LENGTH: Final = 16
 SAMPLE_LENGTH: Final = 16
@@ -48,16 +49,19 @@ class Suite(NamedTuple):
 
     hash_name: str
     key_length: int  # bytes, of the AEAD and of header protection
-    aead: type[AESGCM] | type[ChaCha20Poly1305]
+    aead: type[AESGCM] | type[ChaCha20Poly1305] | type[AESCCM]
     header_protection: Callable[[bytes], Mask]
     confidentiality_limit: int  # packets sealed with one key
     integrity_limit: int  # packets of a connection that failed authentication
 
 
+_CCM_LIMIT: Final = 2_965_820  # 2^21.5 packets
+
 SUITES: Final[dict[int, Suite]] = {
     TLS_AES_128_GCM_SHA256: Suite("sha256", 16, AESGCM, _aes_mask, 1 << 23, 1 << 52),
     TLS_AES_256_GCM_SHA384: Suite("sha384", 32, AESGCM, _aes_mask, 1 << 23, 1 << 52),
     TLS_CHACHA20_POLY1305_SHA256: Suite("sha256", 32, ChaCha20Poly1305, _chacha20_mask, 1 << 62, 1 << 36),
+    TLS_AES_128_CCM_SHA256: Suite("sha256", 16, AESCCM, _aes_mask, _CCM_LIMIT, _CCM_LIMIT),
 }
 
 

@@ -22,6 +22,7 @@ from cryptography.x509 import (
     KeyUsage,
     load_der_x509_certificate,
 )
+from cryptography.x509.oid import PublicKeyAlgorithmOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from stack.errors import ConfigError
@@ -32,7 +33,7 @@ from stack.tls.alerts import (
     UNSUPPORTED_CERTIFICATE,
     HandshakeError,
 )
-from stack.tls.signatures import PrivateKey, PublicKey, schemes_for
+from stack.tls.signatures import RSA_PSS, PrivateKey, PublicKey, schemes_for
 
 # A longer chain is refused before anything in it is parsed.
 MAX_CHAIN_LENGTH: Final = 16
@@ -59,6 +60,11 @@ class Credentials:
             raise ConfigError(f"certificates[0] can't be used: {alert.reason}") from None
         if public_key != self.private_key.public_key():
             raise ConfigError("private_key does not belong to certificates[0]: their public keys differ")
+
+    @property
+    def schemes(self) -> tuple[int, ...]:
+        """The signature schemes that the key and its certificate are good for, preferred first."""
+        return schemes_for(self.private_key, leaf_kind(self.certificates[0]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +149,14 @@ def leaf_public_key(der: bytes) -> PublicKey:
         # rfc8446:4.4.2.2:3
         raise HandshakeError(UNSUPPORTED_CERTIFICATE, "the leaf certificate's key usage does not allow signatures")
     return key
+
+
+@lru_cache(maxsize=256)
+def leaf_kind(der: bytes) -> str | None:
+    """Return what a certificate says about the kind of its key and the key itself does not (`signatures.RSA_PSS`)."""
+    # rfc8446:4.2.3:8 rfc8446:4.2.3:10
+    pss = parse_certificate(der).public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS
+    return RSA_PSS if pss else None
 
 
 @lru_cache(maxsize=64)

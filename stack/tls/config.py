@@ -1,8 +1,4 @@
-"""Factories of the stack's own TLS 1.3 engines: whom to trust, who we are, and what may be negotiated.
-
-This version does full handshakes with server certificates: no HelloRetryRequest, so both ends must share the
-client's first groups, no session tickets and no client certificates.
-"""
+"""Factories of the stack's own TLS 1.3 engines: whom to trust, who we are, and what may be negotiated."""
 
 from collections.abc import Container
 from dataclasses import dataclass
@@ -12,13 +8,14 @@ from stack.randomness import Randomness
 from stack.tls.certificates import Authorities, Credentials, Pinned, Trust
 from stack.tls.client import ClientHandshake
 from stack.tls.engine import LocalTransportParameters
-from stack.tls.groups import GROUPS, P256, X25519
-from stack.tls.schedule import SUITES
+from stack.tls.groups import GROUPS, P256, P384, X25519
+from stack.tls.schedule import AES_128_GCM_SHA256, AES_256_GCM_SHA384, CHACHA20_POLY1305_SHA256, SUITES
 from stack.tls.server import ServerHandshake
 from stack.tls.signatures import SCHEMES
 
 DEFAULT_ALPN = ("quicsim",)
-DEFAULT_GROUPS = (X25519, P256)
+CLIENT_SUITES = (AES_128_GCM_SHA256, AES_256_GCM_SHA384, CHACHA20_POLY1305_SHA256)
+DEFAULT_GROUPS = (X25519, P256, P384)
 
 
 def _check_numbers(field: str, values: tuple[int, ...], known: Container[int], names: str) -> None:
@@ -50,7 +47,7 @@ class ClientTls:
 
     trust: Pinned | Authorities | Credentials
     alpn: tuple[str, ...] = DEFAULT_ALPN
-    suites: tuple[int, ...] = tuple(SUITES)
+    suites: tuple[int, ...] = CLIENT_SUITES
     groups: tuple[int, ...] = DEFAULT_GROUPS
     signatures: tuple[int, ...] = tuple(SCHEMES)
     key_shares: int = 1
@@ -94,10 +91,13 @@ class ClientTls:
 class ServerTls:
     """Makes server engines.
 
-    `alpn`, `suites` and `groups` are in order of preference, which goes before the client's. With
-    `deterministic`, RSA signatures take their salt from the injected randomness, so that a seeded run is
-    exact; they are then computed in Python, in time that depends on the key: for simulations only. ECDSA and
-    Ed25519 signatures are always exact.
+    `alpn`, `suites` and `groups` are in order of preference, which goes before the client's. Of the groups, the
+    first one is taken for which the client has sent a key share; with `enforce_groups`, the first one that the
+    client knows, even if that takes a HelloRetryRequest and so a round trip.
+
+    With `deterministic`, the salts of RSA signatures and what X25519MLKEM768 encapsulates come from the injected
+    randomness, so that a seeded run is exact; they are then computed in Python, in time that depends on the key:
+    for simulations only. Everything else is always exact.
 
     Raises ConfigError naming the field, its value and what would be right.
     """
@@ -106,6 +106,7 @@ class ServerTls:
     alpn: tuple[str, ...] = DEFAULT_ALPN
     suites: tuple[int, ...] = tuple(SUITES)
     groups: tuple[int, ...] = DEFAULT_GROUPS
+    enforce_groups: bool = False
     deterministic: bool = False
 
     def __post_init__(self) -> None:

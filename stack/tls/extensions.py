@@ -1,5 +1,6 @@
 """Extension blocks: which extension may stand where (RFC 8446 section 4.2), and the bodies that QUIC uses."""
 
+from collections.abc import Container
 from typing import Final
 
 from stack.tls import codec
@@ -17,6 +18,7 @@ CERTIFICATE_REQUEST: Final = 13
 CERTIFICATE_VERIFY: Final = 15
 FINISHED: Final = 20
 KEY_UPDATE: Final = 24
+HELLO_RETRY_REQUEST: Final = 0x102  # on the wire a ServerHello; its extensions are others
 
 MESSAGE_NAMES: Final[dict[int, str]] = {
     CLIENT_HELLO: "ClientHello",
@@ -29,6 +31,7 @@ MESSAGE_NAMES: Final[dict[int, str]] = {
     CERTIFICATE_VERIFY: "CertificateVerify",
     FINISHED: "Finished",
     KEY_UPDATE: "KeyUpdate",
+    HELLO_RETRY_REQUEST: "HelloRetryRequest",
 }
 
 # Extension types.
@@ -36,8 +39,11 @@ SERVER_NAME: Final = 0
 SUPPORTED_GROUPS: Final = 10
 SIGNATURE_ALGORITHMS: Final = 13
 ALPN: Final = 16
+PADDING: Final = 21
 PRE_SHARED_KEY: Final = 41
+EARLY_DATA: Final = 42
 SUPPORTED_VERSIONS: Final = 43
+COOKIE: Final = 44
 PSK_KEY_EXCHANGE_MODES: Final = 45
 KEY_SHARE: Final = 51
 QUIC_TRANSPORT_PARAMETERS: Final = 57
@@ -46,6 +52,7 @@ TLS_1_3: Final = 0x0304
 
 _HELLO_AND_ENCRYPTED: Final = (CLIENT_HELLO, ENCRYPTED_EXTENSIONS)
 _HELLOS: Final = (CLIENT_HELLO, SERVER_HELLO)
+_HELLOS_AND_RETRY: Final = (CLIENT_HELLO, SERVER_HELLO, HELLO_RETRY_REQUEST)
 _HELLO_AND_REQUEST: Final = (CLIENT_HELLO, CERTIFICATE_REQUEST)
 _WITH_CERTIFICATES: Final = (CLIENT_HELLO, CERTIFICATE_REQUEST, CERTIFICATE)
 
@@ -62,17 +69,17 @@ PLACES: Final[dict[int, tuple[int, ...]]] = {
     18: _WITH_CERTIFICATES,  # signed_certificate_timestamp
     19: _HELLO_AND_ENCRYPTED,  # client_certificate_type
     20: _HELLO_AND_ENCRYPTED,  # server_certificate_type
-    21: (CLIENT_HELLO,),  # padding
+    PADDING: (CLIENT_HELLO,),
     PRE_SHARED_KEY: _HELLOS,
-    42: (CLIENT_HELLO, ENCRYPTED_EXTENSIONS, NEW_SESSION_TICKET),  # early_data
-    SUPPORTED_VERSIONS: _HELLOS,
-    44: (CLIENT_HELLO,),  # cookie
+    EARLY_DATA: (CLIENT_HELLO, ENCRYPTED_EXTENSIONS, NEW_SESSION_TICKET),
+    SUPPORTED_VERSIONS: _HELLOS_AND_RETRY,
+    COOKIE: (CLIENT_HELLO, HELLO_RETRY_REQUEST),
     PSK_KEY_EXCHANGE_MODES: (CLIENT_HELLO,),
     47: _HELLO_AND_REQUEST,  # certificate_authorities
     48: (CERTIFICATE_REQUEST,),  # oid_filters
     49: (CLIENT_HELLO,),  # post_handshake_auth
     50: _HELLO_AND_REQUEST,  # signature_algorithms_cert
-    KEY_SHARE: _HELLOS,
+    KEY_SHARE: _HELLOS_AND_RETRY,
     QUIC_TRANSPORT_PARAMETERS: _HELLO_AND_ENCRYPTED,
 }
 
@@ -103,7 +110,12 @@ def parse_extensions(block: bytes, message: int) -> dict[int, bytes]:
     return extensions
 
 
-def check_offered(extensions: dict[int, bytes], offered: tuple[int, ...]) -> None:
+def encode_block(bodies: dict[int, bytes]) -> bytes:
+    """Return the extensions one after the other."""
+    return b"".join(encode_extension(kind, body) for kind, body in bodies.items())
+
+
+def check_offered(extensions: dict[int, bytes], offered: Container[int]) -> None:
     """Check that the peer answers only what was offered; raises HandshakeError unsupported_extension."""
     for kind in extensions:
         if kind not in offered:
@@ -191,3 +203,18 @@ def parse_key_shares(body: bytes) -> dict[int, bytes]:
             raise HandshakeError(ILLEGAL_PARAMETER, f"two key shares for group 0x{group:04x}")
         shares[group] = public
     return shares
+
+
+def parse_cookie(body: bytes) -> bytes:
+    """Return the cookie of a HelloRetryRequest."""
+    reader = Reader(body, "cookie")
+    cookie = reader.vector(2, 1)
+    reader.finish()
+    return cookie
+
+
+def parse_selected_group(body: bytes) -> int:
+    """Return the group in a HelloRetryRequest's key_share."""
+    if len(body) != 2:
+        raise HandshakeError(DECODE_ERROR, "HelloRetryRequest's key_share must have 2 bytes")
+    return int.from_bytes(body)

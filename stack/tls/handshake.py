@@ -42,6 +42,7 @@ class Handshake:
         "_events",
         "_exporter_secret",
         "_peer_certificates",
+        "_prefix",
         "_rng",
         "_schedule",
         "_server_name",
@@ -70,6 +71,7 @@ class Handshake:
         self._client_secret = b""  # handshake traffic secrets, for the two Finished
         self._server_secret = b""
         self._exporter_secret = b""
+        self._prefix = b""  # of the transcript: what stands for a first ClientHello, and the HelloRetryRequest
         self._peer_certificates: tuple[bytes, ...] = ()
 
     @property
@@ -137,6 +139,7 @@ class Handshake:
         # rfc8446:6:3
         self._state = State.ENDED
         self._buffer.clear()
+        self._prefix = b""
         self._client_secret = self._server_secret = self._exporter_secret = b""
         self._schedule = KeySchedule("sha256")
 
@@ -171,18 +174,22 @@ class Handshake:
                 raise HandshakeError(DECODE_ERROR, f"a {MESSAGE_NAMES[kind]} of {end} bytes is too long")
             if len(buffer) < end:
                 return
-            if len(buffer) > end and TRANSITIONS[following].level != level:
+            if len(buffer) > end and any(TRANSITIONS[state].level != level for state in following):
                 # rfc8446:5.1:6 rfc9001:4.1.3:3
                 raise HandshakeError(
                     UNEXPECTED_MESSAGE, f"{MESSAGE_NAMES[kind]} must be the last of its level", protocol_violation=True
                 )
             message = bytes(buffer[:end])
             del buffer[:end]
-            self._handle(kind, message)
-            self._state = following
+            state = self._handle(kind, message) or following[0]
+            assert state in following
+            self._state = state
 
-    def _handle(self, kind: int, message: bytes) -> None:
-        """Handle one message that the state accepts, header included."""
+    def _handle(self, kind: int, message: bytes) -> State | None:
+        """Handle one message that the state accepts, header included.
+
+        Return the state that it leads to; None is the table's first.
+        """
         raise NotImplementedError
 
     def _local_parameters(self, peer: bytes) -> bytes:

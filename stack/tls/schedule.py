@@ -11,10 +11,12 @@ from stack.crypto.hkdf import HASH_LENGTH, hkdf_expand_label, hkdf_extract
 AES_128_GCM_SHA256: Final = 0x1301
 AES_256_GCM_SHA384: Final = 0x1302
 CHACHA20_POLY1305_SHA256: Final = 0x1303
+AES_128_CCM_SHA256: Final = 0x1304
 SUITES: Final[dict[int, str]] = {
     AES_128_GCM_SHA256: "sha256",
     AES_256_GCM_SHA384: "sha384",
     CHACHA20_POLY1305_SHA256: "sha256",
+    AES_128_CCM_SHA256: "sha256",
 }
 
 

@@ -26,11 +26,15 @@ RSA_PSS_RSAE_SHA256: Final = 0x0804
 RSA_PSS_RSAE_SHA384: Final = 0x0805
 RSA_PSS_RSAE_SHA512: Final = 0x0806
 ED25519: Final = 0x0807
+RSA_PSS_PSS_SHA256: Final = 0x0809
+RSA_PSS_PSS_SHA384: Final = 0x080A
+RSA_PSS_PSS_SHA512: Final = 0x080B
 
 # rsa_pkcs1_sha256, 384 and 512: allowed within certificates only, never in a CertificateVerify.
 CERTIFICATE_ONLY: Final = (0x0401, 0x0501, 0x0601)
 
 _RSA: Final = "rsaEncryption"
+RSA_PSS: Final = "rsassaPss"  # an RSA key whose certificate allows PSS signatures only
 _ED25519: Final = "ed25519"
 
 
@@ -50,6 +54,10 @@ SCHEMES: Final[dict[int, Scheme]] = {
     RSA_PSS_RSAE_SHA384: Scheme("rsa_pss_rsae_sha384", _RSA, SHA384()),
     ECDSA_SECP521R1_SHA512: Scheme("ecdsa_secp521r1_sha512", "secp521r1", SHA512()),
     RSA_PSS_RSAE_SHA512: Scheme("rsa_pss_rsae_sha512", _RSA, SHA512()),
+    # rfc8446:4.2.3:10
+    RSA_PSS_PSS_SHA256: Scheme("rsa_pss_pss_sha256", RSA_PSS, SHA256()),
+    RSA_PSS_PSS_SHA384: Scheme("rsa_pss_pss_sha384", RSA_PSS, SHA384()),
+    RSA_PSS_PSS_SHA512: Scheme("rsa_pss_pss_sha512", RSA_PSS, SHA512()),
 }
 
 _SERVER_CONTEXT: Final = b" " * 64 + b"TLS 1.3, server CertificateVerify\x00"
@@ -67,9 +75,12 @@ def key_kind(key: PublicKey | PrivateKey) -> str:
     return _RSA if isinstance(key, RSAPublicKey | RSAPrivateKey) else _ED25519
 
 
-def schemes_for(key: PublicKey | PrivateKey) -> tuple[int, ...]:
-    """Return the schemes that `key` can sign with, preferred first; empty when there is none."""
-    kind = key_kind(key)
+def schemes_for(key: PublicKey | PrivateKey, kind: str | None = None) -> tuple[int, ...]:
+    """Return the schemes that `key` can sign with, preferred first; empty when there is none.
+
+    `kind` is that of its certificate, where it says more than the key itself (RSA_PSS).
+    """
+    kind = kind or key_kind(key)
     return tuple(number for number, scheme in SCHEMES.items() if scheme.key == kind)
 
 
@@ -99,14 +110,14 @@ def sign(key: PrivateKey, number: int, content: bytes, salt: bytes | None = None
     return key.sign(content, PSS(MGF1(algorithm), algorithm.digest_size), algorithm)
 
 
-def verify(key: PublicKey, number: int, signature: bytes, content: bytes) -> None:
-    """Verify a peer's signature over `content`.
+def verify(key: PublicKey, number: int, signature: bytes, content: bytes, kind: str | None = None) -> None:
+    """Verify a peer's signature over `content`; `kind` as in `schemes_for`.
 
     Raises HandshakeError illegal_parameter for a scheme that does not suit the key, decrypt_error for a
     signature that is wrong.
     """
     scheme = SCHEMES.get(number)
-    if scheme is None or scheme.key != key_kind(key):
+    if scheme is None or scheme.key != (kind or key_kind(key)):
         # rfc8446:4.4.3:6
         raise HandshakeError(ILLEGAL_PARAMETER, f"signature scheme 0x{number:04x} does not suit the peer's key")
     try:

@@ -20,34 +20,46 @@ class State(enum.Enum):
 
     CLIENT_START = "client start"
     CLIENT_WAIT_SERVER_HELLO = "client waits for ServerHello"
+    CLIENT_WAIT_SECOND_SERVER_HELLO = "client waits for ServerHello after HelloRetryRequest"
     CLIENT_WAIT_ENCRYPTED_EXTENSIONS = "client waits for EncryptedExtensions"
     CLIENT_WAIT_CERTIFICATE = "client waits for Certificate"
     CLIENT_WAIT_CERTIFICATE_VERIFY = "client waits for CertificateVerify"
     CLIENT_WAIT_FINISHED = "client waits for Finished"
     CLIENT_CONNECTED = "client connected"
     SERVER_START = "server start"
+    SERVER_WAIT_SECOND_CLIENT_HELLO = "server waits for the second ClientHello"
     SERVER_WAIT_FINISHED = "server waits for Finished"
     SERVER_CONNECTED = "server connected"
     ENDED = "failed or closed"
 
 
 class Row(NamedTuple):
-    """Encryption level of the peer's next message, and the state that each acceptable message leads to."""
+    """Encryption level of the peer's next message, and the states that each acceptable message can lead to.
+
+    The first one is the usual one.
+    """
 
     level: int
-    accepts: dict[int, State]
+    accepts: dict[int, tuple[State, ...]]
 
 
 TRANSITIONS: Final[dict[State, Row]] = {
     State.CLIENT_START: Row(INITIAL, {}),
-    State.CLIENT_WAIT_SERVER_HELLO: Row(INITIAL, {SERVER_HELLO: State.CLIENT_WAIT_ENCRYPTED_EXTENSIONS}),
-    State.CLIENT_WAIT_ENCRYPTED_EXTENSIONS: Row(HANDSHAKE, {ENCRYPTED_EXTENSIONS: State.CLIENT_WAIT_CERTIFICATE}),
-    State.CLIENT_WAIT_CERTIFICATE: Row(HANDSHAKE, {CERTIFICATE: State.CLIENT_WAIT_CERTIFICATE_VERIFY}),
-    State.CLIENT_WAIT_CERTIFICATE_VERIFY: Row(HANDSHAKE, {CERTIFICATE_VERIFY: State.CLIENT_WAIT_FINISHED}),
-    State.CLIENT_WAIT_FINISHED: Row(HANDSHAKE, {FINISHED: State.CLIENT_CONNECTED}),
-    State.CLIENT_CONNECTED: Row(APPLICATION, {NEW_SESSION_TICKET: State.CLIENT_CONNECTED}),
-    State.SERVER_START: Row(INITIAL, {CLIENT_HELLO: State.SERVER_WAIT_FINISHED}),
-    State.SERVER_WAIT_FINISHED: Row(HANDSHAKE, {FINISHED: State.SERVER_CONNECTED}),
+    State.CLIENT_WAIT_SERVER_HELLO: Row(
+        INITIAL,
+        {SERVER_HELLO: (State.CLIENT_WAIT_ENCRYPTED_EXTENSIONS, State.CLIENT_WAIT_SECOND_SERVER_HELLO)},
+    ),
+    State.CLIENT_WAIT_SECOND_SERVER_HELLO: Row(INITIAL, {SERVER_HELLO: (State.CLIENT_WAIT_ENCRYPTED_EXTENSIONS,)}),
+    State.CLIENT_WAIT_ENCRYPTED_EXTENSIONS: Row(HANDSHAKE, {ENCRYPTED_EXTENSIONS: (State.CLIENT_WAIT_CERTIFICATE,)}),
+    State.CLIENT_WAIT_CERTIFICATE: Row(HANDSHAKE, {CERTIFICATE: (State.CLIENT_WAIT_CERTIFICATE_VERIFY,)}),
+    State.CLIENT_WAIT_CERTIFICATE_VERIFY: Row(HANDSHAKE, {CERTIFICATE_VERIFY: (State.CLIENT_WAIT_FINISHED,)}),
+    State.CLIENT_WAIT_FINISHED: Row(HANDSHAKE, {FINISHED: (State.CLIENT_CONNECTED,)}),
+    State.CLIENT_CONNECTED: Row(APPLICATION, {NEW_SESSION_TICKET: (State.CLIENT_CONNECTED,)}),
+    State.SERVER_START: Row(
+        INITIAL, {CLIENT_HELLO: (State.SERVER_WAIT_FINISHED, State.SERVER_WAIT_SECOND_CLIENT_HELLO)}
+    ),
+    State.SERVER_WAIT_SECOND_CLIENT_HELLO: Row(INITIAL, {CLIENT_HELLO: (State.SERVER_WAIT_FINISHED,)}),
+    State.SERVER_WAIT_FINISHED: Row(HANDSHAKE, {FINISHED: (State.SERVER_CONNECTED,)}),
     State.SERVER_CONNECTED: Row(APPLICATION, {}),
     State.ENDED: Row(APPLICATION, {}),
 }

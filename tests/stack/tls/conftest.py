@@ -1,10 +1,12 @@
 """What the tests of the TLS engine share: keys and certificates, a wire between two engines, rogue peers."""
 
+import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from stack.tls import codec, extensions, messages
+from stack.tls import hello as hellos
 from stack.tls.certificates import Credentials
 from stack.tls.engine import HANDSHAKE, INITIAL, Alert, Engine, Event, HandshakeBytes
 from stack.tls.groups import GROUPS, X25519
@@ -158,12 +161,12 @@ class RogueServer:
 
     def answer(self, hello: bytes) -> list[tuple[int, bytes]]:
         """Return levels and messages that answer a ClientHello."""
-        parsed = messages.parse_client_hello(hello[4:])
+        parsed = hellos.parse_client_hello(hello[4:])
         assert parsed.key_shares is not None
         rng = random.Random(6)
         public, secret = GROUPS[X25519].answer(parsed.key_shares[X25519], rng)
         schedule = KeySchedule(SUITES[0x1301])
-        good = messages.encode_server_hello(bytes(32), 0x1301, X25519, public)
+        good = hellos.encode_server_hello(bytes(32), 0x1301, X25519, public)
         schedule.add_message(hello)
         schedule.add_message(good)
         schedule.add_shared_secret(secret)
@@ -196,6 +199,29 @@ class RogueServer:
         return events + drain(client)
 
 
+TRACES = Path(__file__).parents[2] / "vectors" / "rfc8448.json"
+
+
+class Trace:
+    """The trace of one section of RFC 8448."""
+
+    def __init__(self, section: int) -> None:
+        traces = json.loads(TRACES.read_text())["traces"]
+        self.steps = next(trace["steps"] for trace in traces if trace["section"] == str(section))
+
+    def fields(self, who: str, action: str, index: int = 0) -> dict[str, Any]:
+        found = [step for step in self.steps if step["who"] == who and step["action"].startswith(action)]
+        fields: dict[str, Any] = found[index]["fields"]
+        return fields
+
+    def message(self, who: str, name: str, index: int = 0) -> bytes:
+        found = [step["fields"] for step in self.steps if step["who"] == who and name in step["fields"]]
+        return bytes.fromhex(found[index][name])
+
+    def secret(self, action: str, field: str = "expanded", who: str = "server") -> bytes:
+        return bytes.fromhex(self.fields(who, action)[field])
+
+
 class Tools:
     """The functions above, for tests."""
 
@@ -214,3 +240,9 @@ class Tools:
 def tls() -> type[Tools]:
     """Tools of the TLS tests."""
     return Tools
+
+
+@pytest.fixture(scope="session")
+def trace_of() -> type[Trace]:
+    """The traces of RFC 8448, by section."""
+    return Trace
