@@ -1,6 +1,6 @@
 """Runs one endpoint of the stack: datagrams in and out, events to connections, one timer. The net does the rest."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from quicsim.connection import Connection
@@ -72,6 +72,13 @@ class Driver:
         self.endpoint.receive(data, source, destination, ecn, self._carrier.now)
         self.flush()
 
+    def receive_all(self, datagrams: Iterable[tuple[bytes, Address, Address, int]]) -> None:
+        """Several datagrams have arrived: payload, source, destination and ECN codepoint of each."""
+        endpoint, now = self.endpoint, self._carrier.now
+        for payload, source, destination, ecn in datagrams:
+            endpoint.receive(payload, source, destination, ecn, now)
+        self.flush()
+
     def wake(self) -> None:
         """The time asked for by `wake_at` has come."""
         self.endpoint.timeout(self._carrier.now)
@@ -95,6 +102,22 @@ class Driver:
         carrier.wake_at(endpoint.deadline())
         if self._established is None and not endpoint.connections:
             carrier.release()
+
+    def unreachable(self, remote: Address) -> None:
+        """The network says that nobody is at `remote`: give up the handshakes with it.
+
+        An established connection does not believe that: anybody may have said it (rfc9000:14.2.1:5).
+        """
+        for connection in list(self._connections):
+            if connection.path.remote == remote and not connection.handshake_complete:
+                connection.close(self.now)
+        self.flush()
+
+    def close_all(self) -> None:
+        """Close every connection."""
+        for connection in list(self._connections):
+            connection.close(self.now)
+        self.flush()
 
     def stop_accepting(self) -> None:
         """Take no more connections; the socket is released when the last one has gone."""

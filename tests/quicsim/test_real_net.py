@@ -1,0 +1,171 @@
+"""The net of this machine: the coroutines of the simulation on UDP sockets."""
+
+import asyncio
+import time
+import warnings
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+import quicsim
+from quicsim import Net, RealNet
+from quicsim.real.udp import UdpSocket
+from stack.errors import ConnectionClosed
+from tests.support.loopback import IPV6_LOOPBACK
+
+SIZE = 3_000_000
+
+
+async def serve(net: Net, port: int, serving: list[int]) -> None:
+    """Answer each stream with as many bytes as it asks for."""
+    listener = await net.listen(port, quicsim.test_certificate())
+    serving.append(listener.address[1])
+    while True:
+        net.spawn(answer, await listener.accept())
+
+
+async def answer(net: Net, conn: quicsim.Connection) -> None:
+    try:
+        while True:
+            stream = await conn.accept_stream()
+            size = int.from_bytes(await stream.read_all())
+            await stream.write(bytes(size), end=True)
+    except ConnectionClosed:
+        pass
+
+
+async def fetch(net: Net, host: str, serving: list[int], size: int = SIZE) -> int:
+    while not serving:
+        await net.sleep("1ms")
+    conn = await net.connect(host, serving[0], trust=quicsim.test_certificate(), server_name="localhost")
+    stream = await conn.open_stream()
+    await stream.write(size.to_bytes(8), end=True)
+    received = len(await stream.read_all())
+    conn.close()
+    return received
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", IPV6_LOOPBACK, "localhost"])
+def test_a_transfer_over_loopback(host: str) -> None:
+    net = RealNet()
+    serving: list[int] = []
+    net.spawn(serve, 0, serving)
+    assert net.run(fetch, host, serving) == SIZE
+
+
+def test_many_connections_at_once() -> None:
+    async def many(net: Net, serving: list[int]) -> list[int]:
+        return [await each for each in [net.spawn(fetch, "127.0.0.1", serving, 20_000) for _ in range(20)]]
+
+    net = RealNet()
+    serving: list[int] = []
+    net.spawn(serve, 0, serving)
+    assert net.run(many, serving) == [20_000] * 20
+
+
+def test_inside_a_running_event_loop() -> None:
+    async def main() -> int:
+        net = RealNet()
+        serving: list[int] = []
+        net.spawn(serve, 0, serving)
+        received = await fetch(net, "127.0.0.1", serving)
+        await net.aclose()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        with pytest.raises(RuntimeError, match="await the application"):
+            net.run(fetch, "127.0.0.1", serving)
+        return received
+
+    assert asyncio.run(main()) == SIZE
+
+
+def test_a_port_where_nobody_listens_is_told_at_once() -> None:
+    closed = UdpSocket("127.0.0.1")
+    closed.close()
+    started = time.monotonic()
+    with pytest.raises(
+        ConnectionRefusedError, match=r"UDP port \d+ of localhost \(127\.0\.0\.1\): unreachable or closed"
+    ):
+        RealNet().run(fetch, "localhost", [closed.address[1]])
+    assert time.monotonic() - started < 5
+
+
+def test_a_name_that_nobody_has_is_told() -> None:
+    with pytest.raises(OSError, match=r"no\.such\.host\.invalid: "):
+        RealNet().run(fetch, "no.such.host.invalid", [1])
+
+
+def test_a_port_in_use_is_told() -> None:
+    taken = UdpSocket("0.0.0.0")
+
+    async def listen(net: Net) -> None:
+        await net.listen(taken.address[1], quicsim.test_certificate())
+
+    with pytest.raises(OSError, match=f"UDP port {taken.address[1]} of 0.0.0.0: Address already in use"):
+        RealNet().run(listen)
+    taken.close()
+
+
+def test_an_application_that_fails_ends_the_run() -> None:
+    async def fail(net: Net) -> None:
+        await net.sleep("10ms")
+        raise LookupError("as it should")
+
+    async def wait(net: Net) -> None:
+        await net.sleep("60s")
+
+    net = RealNet()
+    net.spawn(fail)
+    with pytest.raises(LookupError, match="as it should"):
+        net.run(wait)
+
+
+@pytest.mark.parametrize("when", ["in the handshake", "in a transfer"])
+def test_a_cancelled_application_leaves_nothing_open(when: str) -> None:
+    async def give_up(net: RealNet) -> bool:
+        serving: list[int] = []
+        silent = UdpSocket("127.0.0.1")
+        if when == "in a transfer":
+            net.spawn(serve, 0, serving)
+        else:
+            serving.append(silent.address[1])
+        task = net.spawn(fetch, "127.0.0.1", serving, 100_000_000)
+        await net.sleep("100ms")
+        task.cancel()
+        await asyncio.wait((task,))
+        silent.close()
+        return task.cancelled()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ResourceWarning)
+        assert RealNet().run(give_up)
+
+
+def test_a_client_whose_server_closes_is_told() -> None:
+    async def hang_up(net: Net, serving: list[int]) -> None:
+        listener = await net.listen(0, quicsim.test_certificate())
+        serving.append(listener.address[1])
+        conn = await listener.accept()
+        await conn.accept_stream()
+        conn.close(7, "that will do")
+        listener.close()
+
+    net = RealNet()
+    serving: list[int] = []
+    net.spawn(hang_up, serving)
+    with pytest.raises(ConnectionClosed, match="that will do"):
+        net.run(fetch, "127.0.0.1", serving)
+
+
+def test_another_event_loop_can_be_given() -> None:
+    made: list[asyncio.AbstractEventLoop] = []
+
+    def factory() -> asyncio.AbstractEventLoop:
+        made.append(asyncio.SelectorEventLoop())
+        return made[-1]
+
+    async def running(net: Net) -> bool:
+        return asyncio.get_running_loop() is made[0]
+
+    application: Callable[[Net], Coroutine[Any, Any, bool]] = running
+    assert RealNet(loop_factory=factory).run(application)
