@@ -201,6 +201,7 @@ def test_a_preferred_address_without_connection_ids_is_an_error() -> None:
 
 
 @pytest.mark.requirement("rfc9000:18.2:5")
+@pytest.mark.requirement("rfc9000:18.2:6")
 @pytest.mark.parametrize(
     ("fields", "match"),
     [

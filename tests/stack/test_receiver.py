@@ -124,7 +124,6 @@ def test_crypto_data_is_buffered_up_to_a_limit() -> None:
         assert code_of(server) == code
 
 
-@pytest.mark.requirement("rfc9000:12.5:1")
 def test_path_challenges_are_answered_at_once_in_a_full_datagram() -> None:
     pair = Pair()
     client, server = pair.established()
@@ -173,8 +172,18 @@ def test_packets_without_the_fixed_bit_are_dropped(level: int) -> None:
     assert not server.closed
 
 
-@pytest.mark.requirement("rfc9000:12.3:4")
 @pytest.mark.requirement("rfc9000:12.3:5")
+def test_a_forged_packet_does_not_use_up_the_number_of_the_true_one() -> None:
+    pair = Pair()
+    client, server = pair.established()
+    packet = pair.craft(client, STREAM)
+    pair.deliver(packet[:-1] + bytes((packet[-1] ^ 1,)), to_server=True)
+    assert [trigger for _, _, trigger in pair.recorder_of(server).dropped] == ["decryption_failure"]
+    pair.deliver(packet, to_server=True)
+    assert StreamOpened(0) in pair.server_events
+
+
+@pytest.mark.requirement("rfc9000:12.3:4")
 def test_a_packet_that_comes_twice_counts_once() -> None:
     pair = Pair()
     client, server = pair.established()

@@ -201,6 +201,7 @@ def test_an_id_is_retired_in_packets_to_another_one() -> None:
         assert datagram.payload[1:9] == b"the next"
 
 
+@pytest.mark.requirement("rfc9000:5.1.1:2")
 @pytest.mark.requirement("rfc9000:5.1.2:2")
 def test_ids_issued_before_work_until_they_are_retired() -> None:
     pair = Pair()

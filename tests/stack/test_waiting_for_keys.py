@@ -47,6 +47,7 @@ def finish(pair: Pair, client: Connection) -> None:
 
 @pytest.mark.requirement("rfc9000:13.1:1")
 @pytest.mark.requirement("rfc9000:13.2.5:2")
+@pytest.mark.requirement("rfc9000:13.2.5:3")
 def test_the_ack_tells_how_long_a_packet_has_waited_for_its_keys() -> None:
     pair, client, server = overtaken()
     number = client.spaces[2].next_packet_number - 1

@@ -112,7 +112,6 @@ def test_packets_that_need_no_ack_cause_none_and_are_told_with_the_next_that_doe
     assert frame(acks).ranges == ((5, 6), (3, 3), (0, 1))
 
 
-@pytest.mark.requirement("rfc9000:13.2.5:3")
 @pytest.mark.parametrize(("exponent", "reported"), [(0, 3000), (3, 375), (20, 0)])
 def test_the_delay_counts_from_the_largest_packet(exponent: int, reported: int) -> None:
     acks = Acknowledgments(DELAY, exponent)
