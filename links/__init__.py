@@ -2,11 +2,13 @@
 
 from links.datagram import Address, Datagram
 from links.delay import Delay
+from links.duplicate import Duplicate
 from links.ecn import EcnMark, EcnRemark
 from links.element import DROPPED, HELD, Element, Queue, Randomness, Schedule, Server
 from links.jitter import Jitter
 from links.loss import Loss, LossIf, LossNth, LossPattern
 from links.mtu import Mtu
+from links.nat import Nat
 from links.pipeline import Pipeline
 from links.rate import Rate
 from links.reorder import Reorder, ReorderDepth
@@ -19,6 +21,7 @@ __all__ = [
     "Address",
     "Datagram",
     "Delay",
+    "Duplicate",
     "EcnMark",
     "EcnRemark",
     "Element",
@@ -28,6 +31,7 @@ __all__ = [
     "LossNth",
     "LossPattern",
     "Mtu",
+    "Nat",
     "Pipeline",
     "Queue",
     "Randomness",

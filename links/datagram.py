@@ -41,3 +41,7 @@ class Datagram:
         self.id = number
         self.dropped_by = ""
         self.drop_reason = ""
+
+    def copy(self) -> "Datagram":
+        """Return another datagram with the same contents and number, to which nothing happened yet."""
+        return Datagram(self.payload, self.source, self.destination, self.ecn, self.sent_at, self.id)

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from quicsim.futures import Future, Inbox, NewFuture, fail_all
 from quicsim.stream import Stream
 from stack import events
-from stack.errors import ConnectionClosed
+from stack.errors import ConnectionClosed, MigrationError
 from stack.limits import MAX_UNREAD_DATAGRAMS
 from stack.streams.send import DEFAULT_URGENCY
 
 if TYPE_CHECKING:
     from stack import connection as stack
+    from stack.observer import Address
     from stack.path.path import Path
     from stack.stats import ConnectionStats
 
@@ -31,6 +32,10 @@ class Runner(Protocol):
 
     def flush(self) -> None:
         """Send what the stack wants to send, and tell what happened."""
+
+    def bind(self, address: str) -> "Address":
+        """Receive at another of the host's IP addresses too; returns it with a port. Raises ValueError."""
+        ...
 
 
 class Connection:
@@ -112,6 +117,23 @@ class Connection:
         """Return the next datagram. Of those that nobody takes the oldest are dropped."""
         return await self._datagrams.get()
 
+    async def migrate(self, address: str, *, probe: bool = True) -> None:
+        """Client: go on from another IP address of this host (RFC 9000 section 9); return when that path is validated.
+
+        With `probe` the connection stays where it is until then; without, it moves at once, for when the old path does
+        not work any more. Raises MigrationError when the connection can't move or the path does not work, ValueError
+        for an address that is not the host's, and ConnectionClosed.
+        """
+        while not self._connection.handshake_confirmed:
+            await self._wait("the handshake to be confirmed")
+        local = self._runner.bind(address)
+        self._connection.migrate(local, self._runner.now, probe)
+        self.flush()
+        while self.path.local != local or not self.path.validated:
+            if all(path.local != local for path in self._connection.paths.all):
+                raise MigrationError(f"there is no answer on the path from {address}")
+            await self._wait("a path to be validated")
+
     def close(self, code: int = 0, reason: str = "") -> None:
         """Close at once, with an application error code; what the peer has not received yet is lost."""
         self._connection.close(self._runner.now, code, reason)
@@ -148,14 +170,20 @@ class Connection:
             case events.DatagramAcked() | events.DatagramLost():
                 if self.on_datagram_fate is not None:
                     self.on_datagram_fate(event)
-            case events.StreamsAvailable():
+            case (
+                events.StreamsAvailable()
+                | events.HandshakeConfirmed()
+                | events.PathValidated()
+                | events.PathFailed()
+                | events.PathChanged()
+            ):
                 self._wake()
             case events.HandshakeCompleted():
                 self.handshake = event
                 self._wake()
             case events.ConnectionEnded():
                 self._end(event)
-            case events.HandshakeConfirmed() | events.NewToken():
+            case events.NewToken():
                 pass  # nobody waits for it
 
     def _add(self, stream_id: int) -> Stream:

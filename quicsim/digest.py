@@ -9,6 +9,8 @@ from links import Datagram
 # number, sent_at, when delivered or lost, link, ECN codepoint, lost?, payload size
 _RECORD: Final = struct.Struct("<QQQHBBI")
 
+NO_LINK: Final = 0xFFFF  # in a record: the datagram was dropped behind its link
+
 
 class Digest:
     """Takes one record for each datagram when its fate is known: two runs are the same if their digests are."""

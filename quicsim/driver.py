@@ -32,6 +32,10 @@ class Carrier(Protocol):
     def wake_at(self, at: int | None) -> None:
         """Call the driver's `wake` at the time `at` (ns), or never; replaces what was asked before."""
 
+    def bind(self, address: str) -> Address:
+        """Receive at another of the host's IP addresses too; returns it with a port. Raises ValueError."""
+        ...
+
     def release(self) -> None:
         """The driver has no connections left and takes none: forget its socket."""
 
@@ -59,6 +63,10 @@ class Driver:
     def new_future(self, what: str) -> Future[Any]:
         """Return a future of the net's."""
         return self._carrier.new_future(what)
+
+    def bind(self, address: str) -> Address:
+        """Receive at another of the host's IP addresses too; returns it with a port."""
+        return self._carrier.bind(address)
 
     def connect(self, local: Address, remote: Address, server_name: str | None) -> Connection:
         """Start a connection to `remote`."""

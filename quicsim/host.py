@@ -1,9 +1,10 @@
 """Hosts of a simulated network: addresses, UDP sockets and routes."""
 
 from collections.abc import Callable, Iterator
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
-from links import Address, Datagram, Pipeline
+from links import Address, Datagram
 from quicsim.driver import Driver
 from quicsim.engine import Engine, Future
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 SENT: Final = "sent"
 RECEIVED: Final = "received"
 Tap = Callable[[str, int, str, Datagram], object]  # host name, time in ns, SENT or RECEIVED, datagram
+Send = Callable[[Datagram, int], object]  # puts a datagram on a link at a time in ns
 
 FIRST_EPHEMERAL_PORT: Final = 49_152
 
@@ -20,8 +22,8 @@ FIRST_EPHEMERAL_PORT: Final = 49_152
 class Host:
     """A machine of the simulated network.
 
-    `routes` leads from a destination address to the link there; `unroutable` counts datagrams for which there was none,
-    `unreachable` those that came for a port that nobody has.
+    `routes` leads from a source and a destination address to the link between them; `unroutable` counts datagrams for
+    which there was none, `unreachable` those that came for a port that nobody has.
     """
 
     def __init__(self, name: str, addresses: tuple[str, ...], engine: Engine, numbers: Iterator[int]) -> None:
@@ -29,37 +31,37 @@ class Host:
         self.addresses: Final = addresses
         self.engine: Final = engine
         self.numbers: Final = numbers  # of datagrams, shared by all hosts
-        self.routes: dict[str, Pipeline] = {}
+        self.routes: dict[tuple[str, str], Send] = {}
         self.taps: list[Tap] = []
         self.unroutable = 0
         self.unreachable = 0
         self._sockets: dict[Address, Socket] = {}
         self._next_port = FIRST_EPHEMERAL_PORT
 
-    def address_like(self, other: str) -> str:
-        """Return the first address of the IP version of `other`; raises ValueError when there is none."""
-        for address in self.addresses:
-            if (":" in address) == (":" in other):
-                return address
-        raise ValueError(f"host {self.name}: must have an address like {other}, not {', '.join(self.addresses)}")
-
     def bind(self, addresses: tuple[str, ...], port: int | None = None) -> "Socket":
-        """Return a socket for `port` of `addresses`, by default the next free port.
+        """Return a socket for `port` of `addresses`, by default the next free port. Errors as of `assign`."""
+        socket = Socket(self)
+        self.assign(socket, addresses, port)
+        return socket
 
-        Raises OSError when the port is in use.
+    def assign(self, socket: "Socket", addresses: tuple[str, ...], port: int | None) -> None:
+        """Give a socket a `port` of further `addresses`, by default the next free port.
+
+        Raises OSError when the port is in use, ValueError when the host does not have an address or it is no port.
         """
         if port is None:
             port = self._next_port
             self._next_port += 1
         elif not 0 < port < 1 << 16:
             raise ValueError(f"port {port}: must be from 1 to 65535")
+        for address in addresses:
+            if address not in self.addresses:
+                raise ValueError(f"host {self.name}: must have the address {address}, not {', '.join(self.addresses)}")
+            if (address, port) in self._sockets:
+                raise OSError(f"host {self.name}: port {port} of {address} is in use")
         bound = tuple((address, port) for address in addresses)
-        for address in bound:
-            if address in self._sockets:
-                raise OSError(f"host {self.name}: port {port} of {address[0]} is in use")
-        socket = Socket(self, bound)
         self._sockets.update(dict.fromkeys(bound, socket))
-        return socket
+        socket.addresses += bound
 
     def release(self, addresses: tuple[Address, ...]) -> None:
         """Free a socket's addresses."""
@@ -70,11 +72,11 @@ class Host:
         """Put a datagram on the link to its destination."""
         if self.taps:
             self._show(SENT, datagram)
-        link = self.routes.get(datagram.destination[0])
-        if link is None:
+        send = self.routes.get((datagram.source[0], datagram.destination[0]))
+        if send is None:
             self.unroutable += 1
         else:
-            link.send(datagram, datagram.sent_at)
+            send(datagram, datagram.sent_at)
 
     def receive(self, datagram: Datagram) -> None:
         """Hand a datagram to the socket that it is for."""
@@ -96,8 +98,8 @@ class Socket:
 
     driver: Driver
 
-    def __init__(self, host: Host, addresses: tuple[Address, ...]) -> None:
-        self.addresses: Final = addresses
+    def __init__(self, host: Host) -> None:
+        self.addresses: tuple[Address, ...] = ()
         self._host = host
         self._engine = host.engine
         self._wanted: int | None = None
@@ -127,6 +129,11 @@ class Socket:
             at = max(at, self._engine.now)
             self._scheduled.append(at)
             self._engine.schedule(at, self._wake)
+
+    def bind(self, address: str, port: int | None = None) -> Address:
+        """Receive at another address of the host too; see `Host.assign`. Returns it with its port."""
+        self._host.assign(self, (str(ip_address(address)),), port)
+        return self.addresses[-1]
 
     def release(self) -> None:
         """Free the addresses."""

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from links import Element, Rate, TailDrop
 from quicsim import plot
+from quicsim.actions import schedule
 from quicsim.applications import APPLICATIONS, Result
 from quicsim.certificates import test_certificate
 from quicsim.engine import Task
@@ -110,12 +111,16 @@ class Run:
                 simulation.tap(name, self._recording.captures[name].datagram)
             if self._progress is not None:
                 simulation.tap(name, self._count)
+        for nat in plan.nats:
+            simulation.nat(nat.inside, nat.outside, idle_timeout=nat.idle_timeout, symmetric=nat.symmetric)
         for link in plan.links:
-            a, b = link.between
             up, down = ([element.build() for element in elements] for elements in (link.up, link.down))
-            self._directions[a, b] = _direction(up)
-            self._directions[b, a] = _direction(down)
-            simulation.link(a, b, up, down)
+            a, b = link.between
+            joined = simulation.link(a, b, up, down)
+            self._add_direction(joined.a.name, joined.b.name, up)
+            self._add_direction(joined.b.name, joined.a.name, down)
+        for action in plan.actions:
+            schedule(action, simulation)
         served: set[tuple[str, int]] = set()
         for application in plan.applications:
             if (application.server, application.port) not in served:
@@ -125,6 +130,11 @@ class Run:
                 simulation.spawn(application.server, server, test_certificate(), port=application.port, **options)
             options = plan.stack | plan.hosts[application.client].stack
             self._tasks.append(simulation.spawn(application.client, _client, application, options))
+
+    def _add_direction(self, sender: str, receiver: str, elements: list[Element]) -> None:
+        """Note what is known of a way between hosts; of several ways none has the capacity or the queue."""
+        several = (sender, receiver) in self._directions
+        self._directions[sender, receiver] = Direction(None, None, None) if several else _direction(elements)
 
     def _count(self, *_: object) -> None:
         self._datagrams += 1

@@ -27,6 +27,13 @@ class SimNet:
         self._simulation = simulation
         self._engine = host.engine
         self._endpoints = 0
+        self._connections: list[Connection] = []
+
+    @property
+    def connections(self) -> list[Connection]:
+        """The connections opened from here that have not ended."""
+        self._connections = [connection for connection in self._connections if connection.ended is None]
+        return list(self._connections)
 
     @property
     def now(self) -> int:
@@ -55,18 +62,22 @@ class SimNet:
         **options: Any,
     ) -> Connection:
         """Connect to `host`; see `Net`."""
-        remote = self._simulation.resolve(host, self.host)
-        socket = self.host.bind((self.host.address_like(remote),))
+        local, remote = self._simulation.resolve(host, self.host)
+        socket = self.host.bind((local,))
         driver = self._drive(socket, client_config(trust, alpn, options), None)
         connection = driver.connect(socket.addresses[0], (remote, port), server_name or host)
+        self._connections.append(connection)
         return await connection.established()
 
     async def listen(
         self, port: int, credentials: Credentials, *, alpn: Iterable[str] = DEFAULT_ALPN, **options: Any
     ) -> Listener:
-        """Take connections on `port` of all the host's addresses; see `Net`."""
+        """Take connections on `port` of all the host's addresses, and on a preferred address; see `Net`."""
         config = server_config(credentials, alpn, {"deterministic": True} | options)
         socket = self.host.bind(self.host.addresses, port)
+        for preferred in (config.preferred_address_v4, config.preferred_address_v6):
+            if preferred is not None and preferred not in socket.addresses:
+                socket.bind(*preferred)
         listener = Listener(socket.new_future, socket.addresses[0], lambda: driver.stop_accepting())
         driver = self._drive(socket, config, listener.put)
         return listener

@@ -8,10 +8,11 @@ from itertools import count
 from random import Random
 from typing import Any, Final, TypeVar
 
-from links import Datagram, Element, Pipeline
+from links import Datagram, Element, Nat, Pipeline
 from links.units import nanoseconds
-from quicsim.digest import Digest
+from quicsim.digest import NO_LINK, Digest
 from quicsim.engine import Engine, Task
+from quicsim.gateway import Gateway
 from quicsim.host import Host, Tap
 from quicsim.simnet import SimNet
 from stack.config import Config
@@ -49,9 +50,12 @@ class Simulation:
         self.engine: Final = Engine()
         self.hosts: Final[dict[str, Host]] = {}
         self.links: Final[dict[str, Link]] = {}  # by name, such as "alice-bob"
+        self.nats: Final[dict[str, Nat]] = {}  # by the host or the address that they stand before
         self._observer = observer
         self._observers: dict[str, Observer | None] = {}
-        self._by_address: dict[str, Host] = {}
+        self._owners: dict[str, Host] = {}  # of addresses
+        self._receivers: dict[str, Callable[[Datagram], None]] = {}  # of what comes for an address
+        self._gateways: dict[str, Gateway] = {}  # by inside address
         self._nets: dict[str, SimNet] = {}
         self._digest = Digest()
         self._numbers = count()
@@ -80,22 +84,53 @@ class Simulation:
             return known
         if not given:
             given = (str(ipaddress.IPv4Address("10.0.0.0") + len(self.hosts) + 1),)
-        for address in given:
-            if address in self._by_address:
-                raise ValueError(f"address {address}: host {self._by_address[address].name} has it")
+        self._check_unused(given)
         self.hosts[name] = host = Host(name, given, self.engine, self._numbers)
-        self._by_address.update(dict.fromkeys(given, host))
+        self._owners.update(dict.fromkeys(given, host))
+        self._receivers.update(dict.fromkeys(given, host.receive))
         self._nets[name] = SimNet(self, host)
         return host
+
+    def nat(
+        self,
+        inside: str,
+        outside: Iterable[str],
+        *,
+        idle_timeout: int | str | None = None,
+        symmetric: bool = False,
+    ) -> Nat:
+        """Put a NAT before a host, or before one of its addresses, and return it; `links.Nat` has the parameters.
+
+        It translates the addresses of its IP version on all links that are made afterwards. Raises ValueError for an
+        address that is in use, or when there is a link or another NAT already.
+        """
+        host, addresses = self._end(inside)
+        nat = Nat(outside, idle_timeout=idle_timeout, symmetric=symmetric)
+        addresses = tuple(address for address in addresses if _same_version(address, nat.outside[0]))
+        self._check_unused(nat.outside)
+        if not addresses or any(address in self._gateways for address in addresses):
+            raise ValueError(f"NAT of {inside}: must have an address of its IP version before it, and no other NAT")
+        if any(source in addresses for source, _ in host.routes):
+            raise ValueError(f"NAT of {inside}: must be there before the links that it stands in front of")
+        gateway = Gateway(nat, host, partial(self._digest.lost, NO_LINK))
+        self._gateways.update(dict.fromkeys(addresses, gateway))
+        self._owners.update(dict.fromkeys(nat.outside, host))
+        self._receivers.update(dict.fromkeys(nat.outside, gateway.receive))
+        self.nats[inside] = nat
+        return nat
 
     def link(self, a: str, b: str, up: Iterable[Element] = (), down: Iterable[Element] = ()) -> Link:
         """Join two hosts: `up` are the elements from `a` to `b`, `down` those from `b` to `a`.
 
-        Raises ValueError when the hosts are joined already or are the same, or an element can't be used.
+        Instead of a host, `a` or `b` may be one of its addresses: then the link is that address's alone. Raises
+        ValueError when the two are joined already or are the same host, or an element can't be used.
         """
-        one, other = self.host(a), self.host(b)
-        if one is other or any(address in one.routes for address in other.addresses):
-            raise ValueError(f"link {a}-{b}: must join two hosts that no link joins yet")
+        (one, ours), (other, theirs) = self._end(a), self._end(b)
+        pairs = [(x, y) for x in ours for y in theirs if _same_version(x, y)]
+        if one is other or not pairs or any(pair in one.routes for pair in pairs):
+            raise ValueError(
+                f"link {a}-{b}: must join two hosts that no link joins yet, with addresses of one IP version"
+            )
         number = 2 * len(self.links)
         link = Link(
             one,
@@ -103,10 +138,35 @@ class Simulation:
             self._pipeline(number, f"{a}>{b}", up),
             self._pipeline(number + 1, f"{b}>{a}", down),
         )
-        one.routes.update(dict.fromkeys(other.addresses, link.up))
-        other.routes.update(dict.fromkeys(one.addresses, link.down))
+        for x, y in pairs:
+            self._route(one, x, y, link.up)
+            self._route(other, y, x, link.down)
         self.links[f"{a}-{b}"] = link
         return link
+
+    def _route(self, host: Host, local: str, remote: str, link: Pipeline) -> None:
+        """Let what a host sends from `local` to `remote`, or to a NAT before it, take a link."""
+        near, far = self._gateways.get(local), self._gateways.get(remote)
+        send = link.send if near is None else near.way(link.send)
+        for address in (remote,) if far is None else far.nat.outside:
+            host.routes[local, address] = send
+
+    def _end(self, end: str) -> tuple[Host, tuple[str, ...]]:
+        """Return the host that an end of a link stands for, and those of its addresses that do."""
+        if end not in self.hosts and _is_address(end):
+            address = str(ipaddress.ip_address(end))
+            owner = self._owners.get(address)
+            if owner is None or address not in owner.addresses:
+                raise ValueError(f"address {end}: must be of a host that is there already")
+            return owner, (address,)
+        host = self.host(end)
+        return host, host.addresses
+
+    def _check_unused(self, addresses: Iterable[str]) -> None:
+        for address in addresses:
+            owner = self._owners.get(address)
+            if owner is not None:
+                raise ValueError(f"address {address}: host {owner.name} has it")
 
     def tap(self, host: str, callback: Tap) -> None:
         """Call `callback(host, now, "sent" or "received", datagram)` for each datagram at a host's interface."""
@@ -122,6 +182,10 @@ class Simulation:
         """Start `application(net, *arguments, **options)` on a host and return its task."""
         return self.net(host).spawn(application, *arguments, **options)
 
+    def at(self, time: int | str, callback: Callable[..., object], *arguments: object) -> None:
+        """Call `callback(*arguments)` at a time (ns or text such as "3s"). Raises ValueError when that is past."""
+        self.engine.schedule(nanoseconds(time), callback, *arguments)
+
     def run(self, task: Task[T] | None = None, until: int | str | None = None) -> T | None:
         """Run until `task` is done, or up to `until` (ns or text such as "10s", inclusive), or until all is over.
 
@@ -135,18 +199,22 @@ class Simulation:
             exception.add_note(f"in the simulation with seed {self.seed}, at {self.now} ns")
             raise
 
-    def resolve(self, host: str, source: Host) -> str:
-        """Return the address to reach `host` (a name or an address) from `source`; raises ValueError without one."""
+    def resolve(self, host: str, source: Host) -> tuple[str, str]:
+        """Return the addresses of `source`, and of `host` (a name or an address), between which a link leads there.
+
+        Raises ValueError without one.
+        """
         known = self.hosts.get(host)
         if known is not None:
             candidates = known.addresses
-        elif host in self._by_address:
+        elif host in self._owners:
             candidates = (host,)
         else:
             raise ValueError(f"host {host!r}: must be one of {', '.join(self.hosts)}, or an address of theirs")
-        for address in candidates:
-            if address in source.routes and any((":" in own) == (":" in address) for own in source.addresses):
-                return address
+        for remote in candidates:
+            for local in source.addresses:
+                if (local, remote) in source.routes:
+                    return local, remote
         raise ValueError(f"host {host!r}: no link leads there from {source.name}")
 
     def endpoint(self, host: Host, name: str, config: Config) -> Endpoint:
@@ -171,4 +239,17 @@ class Simulation:
 
     def _deliver(self, link: int, datagram: Datagram, at: int) -> None:
         self._digest.delivered(link, datagram, at)
-        self.engine.schedule(at, self._by_address[datagram.destination[0]].receive, datagram)
+        self.engine.schedule(at, self._receivers[datagram.destination[0]], datagram)
+
+
+def _same_version(one: str, other: str) -> bool:
+    """Whether both are IPv4 addresses, or both IPv6."""
+    return (":" in one) == (":" in other)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -1,16 +1,21 @@
 """Plans: TOML files that say what a run consists of."""
 
+from quicsim.plan.actions import ActionPlan, MigratePlan, RebindPlan
 from quicsim.plan.errors import PlanError
 from quicsim.plan.load import load_plan, parse_plan
-from quicsim.plan.model import ApplicationPlan, CapturePlan, HostPlan, LinkPlan, Plan
+from quicsim.plan.model import ApplicationPlan, CapturePlan, HostPlan, LinkPlan, NatPlan, Plan
 
 __all__ = [
+    "ActionPlan",
     "ApplicationPlan",
     "CapturePlan",
     "HostPlan",
     "LinkPlan",
+    "MigratePlan",
+    "NatPlan",
     "Plan",
     "PlanError",
+    "RebindPlan",
     "load_plan",
     "parse_plan",
 ]

@@ -1,33 +1,49 @@
 """What a plan consists of; unknown keys are refused everywhere."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from links.nat import Nat, check_rebinding
 from links.pipeline import arrange
-from links.units import nanoseconds, size_in_bytes
+from links.units import size_in_bytes
 from quicsim.applications import APPLICATIONS, DEFAULT_PORT
+from quicsim.plan.actions import ActionPlan, Duration, IpAddress, MigratePlan, action_plan
 from quicsim.plan.elements import ElementPlan, element_plan
 from quicsim.plan.errors import choose
 from quicsim.plan.options import Table, application_arguments, stack_options
 from quicsim.qlog import Profile
 
-Duration = Annotated[int, BeforeValidator(nanoseconds)]  # ns, or text such as "25ms"
 Size = Annotated[int, BeforeValidator(size_in_bytes)]  # bytes, or text such as "10MiB"
 Elements = list[Annotated[ElementPlan, BeforeValidator(element_plan)]]
+Actions = list[Annotated[ActionPlan, BeforeValidator(action_plan)]]
 StackOptions = Annotated[dict[str, Any], BeforeValidator(stack_options)]
 
 
 class HostPlan(Table):
     """A host: its IP addresses (by default the next of 10.0.0.1, …), and options of its stack."""
 
-    addresses: list[str] = Field(default_factory=list)
+    addresses: list[IpAddress] = Field(default_factory=list)
     stack: StackOptions = Field(default_factory=dict)
 
 
+class NatPlan(Table):
+    """A NAT before a host, or before one of its addresses: the addresses that it has `outside`; see `links.Nat`."""
+
+    inside: str
+    outside: list[IpAddress]
+    idle_timeout: Duration | None = None
+    symmetric: bool = False
+
+    @model_validator(mode="after")
+    def _can_be_built(self) -> Self:
+        Nat(self.outside)
+        return self
+
+
 class LinkPlan(Table):
-    """A link between two hosts: elements from the first to the second (`up`) and back (`down`)."""
+    """A link between two hosts or addresses of theirs: elements from the first to the second (`up`), and back."""
 
     between: Annotated[list[str], Field(min_length=2, max_length=2)]
     up: Elements = Field(default_factory=list)
@@ -82,7 +98,10 @@ class CapturePlan(Table):
 
 
 class Plan(Table):
-    """A run: hosts, links between them, applications on them. `duration` limits the virtual time."""
+    """A run: hosts, links between them and NATs before them, applications on them, and actions at set times.
+
+    `duration` limits the virtual time.
+    """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     description: str = ""
@@ -91,18 +110,47 @@ class Plan(Table):
     stack: StackOptions = Field(default_factory=dict)  # of all hosts
     capture: CapturePlan = CapturePlan()
     hosts: dict[str, HostPlan]
+    nats: list[NatPlan] = Field(default_factory=list)
     links: Annotated[list[LinkPlan], Field(min_length=1)]
     applications: Annotated[list[ApplicationPlan], Field(min_length=1)]
+    actions: Actions = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _known_hosts(self) -> Self:
-        mentioned = [(f"links.{i}.between", host) for i, link in enumerate(self.links) for host in link.between]
+        ends = [*self.hosts, *(address for host in self.hosts.values() for address in host.addresses)]
+        for i, nat in enumerate(self.nats):
+            _check(f"nats.{i}.inside", "host or address", nat.inside, ends)
+        for i, link in enumerate(self.links):
+            for end in link.between:
+                _check(f"links.{i}.between", "host or address", end, ends)
         for i, application in enumerate(self.applications):
-            mentioned.append((f"applications.{i}.server", application.server))
-            mentioned.append((f"applications.{i}.client", application.client))
-        for path, host in mentioned:
-            if host not in self.hosts:
-                raise ValueError(f"{path}: {choose('host', host, self.hosts)}")
+            _check(f"applications.{i}.server", "host", application.server, self.hosts)
+            _check(f"applications.{i}.client", "host", application.client, self.hosts)
+        return self
+
+    @model_validator(mode="after")
+    def _possible_actions(self) -> Self:
+        nats = {nat.inside: nat for nat in self.nats}
+        for i, action in enumerate(self.actions):
+            if isinstance(action, MigratePlan):
+                _check(f"actions.{i}.host", "host", action.host, self.hosts)
+                _check(f"actions.{i}.to", f"address of {action.host}", action.to, self.hosts[action.host].addresses)
+            else:
+                _check(f"actions.{i}.nat", "NAT", action.nat, nats)
+                try:
+                    check_rebinding(nats[action.nat].outside, action.to, action.keep_ports)
+                except ValueError as error:
+                    raise ValueError(f"actions.{i}: {error}") from None
+        return self
+
+    @model_validator(mode="after")
+    def _own_preferred_addresses(self) -> Self:
+        for name in {application.server: None for application in self.applications}:
+            options = self.stack | self.hosts[name].stack
+            for key in ("preferred_address_v4", "preferred_address_v6"):
+                if options.get(key) is not None:
+                    place = f"hosts.{name}.stack.{key}"
+                    _check(place, f"address of {name}", options[key][0], self.hosts[name].addresses)
         return self
 
     @model_validator(mode="after")
@@ -114,3 +162,10 @@ class Plan(Table):
                 place = f"port {application.port} of {application.server}"
                 raise ValueError(f"applications.{i}.port: {place} is taken by a {kind!r} server: choose another port")
         return self
+
+
+def _check(place: str, kind: str, name: str, known: Iterable[str]) -> None:
+    """Raise ValueError when a `name` in the plan is not among the `known` ones."""
+    names = list(known)
+    if name not in names:
+        raise ValueError(f"{place}: {choose(kind, name, names)}")

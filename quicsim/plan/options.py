@@ -1,6 +1,7 @@
 """Tables whose keys come from elsewhere: the stack's options, and applications' arguments."""
 
 import inspect
+import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
 from functools import cache
@@ -14,6 +15,7 @@ from quicsim.certificates import test_certificate
 from quicsim.plan.errors import choose
 from stack.config import Config
 from stack.errors import ConfigError
+from stack.observer import Address
 from stack.tls.config import ClientTls
 
 _SET_BY_THE_RUN: Final = ("net", "host", "trust", "port", "options")  # parameters of an application's client
@@ -60,11 +62,29 @@ def application_arguments(kind: str, values: Mapping[str, Any], others: Iterable
 def _stack_table() -> type[Table]:
     hints = get_type_hints(Config)
     options: dict[str, Any] = {
-        field.name: (hints[field.name], field.default)
+        field.name: (_option_type(hints[field.name]), field.default)
         for field in fields(Config)
         if field.default is not MISSING and field.name not in ("accept", "versions")
     }
     return create_model("StackOptions", __base__=Table, **options)
+
+
+def _option_type(hint: Any) -> Any:
+    """Return how a plan gives an option: an address with its port is text."""
+    return Annotated[Address | None, BeforeValidator(_address_and_port)] if hint == Address | None else hint
+
+
+def ip_address(text: str) -> str:
+    """Return an IP address in its usual form; raises ValueError when it is none."""
+    return str(ipaddress.ip_address(text))
+
+
+def _address_and_port(value: object) -> Address:
+    address, colon, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    bracketed = address.startswith("[") and address.endswith("]")
+    if not colon or not port.isdecimal() or (":" in address) != bracketed:
+        raise ValueError('must be an address and a port, such as "10.0.0.9:4433" or "[2001:db8::9]:4433"')
+    return ip_address(address.strip("[]")), int(port)
 
 
 @cache

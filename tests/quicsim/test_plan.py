@@ -44,6 +44,27 @@ interval = "10ms"
 """
 
 
+NAT = """
+[[nats]]
+inside = "alice"
+outside = ["198.51.100.1", "198.51.100.2"]
+idle_timeout = "30s"
+
+[[actions]]
+at = "3s"
+do = "rebind"
+nat = "alice"
+to = "198.51.100.2"
+keep_ports = true
+
+[[actions]]
+at = "5s"
+do = "migrate"
+host = "bob"
+to = "192.0.2.1"
+"""
+
+
 def problem(*settings, text=PLAN):
     """Return the only line about the plan with these settings."""
     with pytest.raises(PlanError) as caught:
@@ -118,7 +139,23 @@ def test_settings_replace_and_add_values():
         ("links.0.up=[{taildrop=3}]", "plan.toml: links.0: link up: TailDrop must stand beside the Rate"),
         ('links.0.between=["bob"]', "plan.toml: links.0.between: must have at least 2 items"),
         ('links.0.between=["bob","bob"]', "plan.toml: links.0: between: must be two different hosts"),
-        ('links.0.between=["bob","alcie"]', "plan.toml: links.0.between: unknown host 'alcie': did you mean 'alice'?"),
+        (
+            'links.0.between=["bob","alcie"]',
+            "plan.toml: links.0.between: unknown host or address 'alcie': did you mean",
+        ),
+        ('links.0.between=["bob","10.0.0.1"]', "plan.toml: links.0.between: unknown host or address '10.0.0.1': did"),
+        (
+            "hosts.bob.addresses=['10.0.0']",
+            "plan.toml: hosts.bob.addresses.0 = \"10.0.0\": '10.0.0' does not appear to",
+        ),
+        (
+            "hosts.bob.stack.preferred_address_v4=192.0.2.1",
+            'plan.toml: hosts.bob.stack.preferred_address_v4 = "192.0.2.1',
+        ),
+        (
+            "hosts.bob.stack.preferred_address_v6='[::1]:1'",
+            "plan.toml: hosts.bob.stack.preferred_address_v6: unknown addr",
+        ),
         ("applications.0.server=carol", "plan.toml: applications.0.server: unknown host 'carol': must be one of"),
         ("applications.0.kind=bulq", "plan.toml: applications.0: unknown kind of application 'bulq': did you mean"),
         ("applications.0.sice=1", "plan.toml: applications.0: unknown key 'sice': did you mean 'size'? must be one"),
@@ -133,6 +170,59 @@ def test_settings_replace_and_add_values():
 )
 def test_a_mistake_is_named_with_its_place_its_value_and_what_is_right(setting, said):
     assert problem(setting).startswith(said)
+
+
+def test_nats_and_actions_are_read_with_their_units():
+    plan = parse_plan(PLAN + NAT)
+    (nat,) = plan.nats
+    assert (nat.inside, nat.outside) == ("alice", ["198.51.100.1", "198.51.100.2"])
+    assert (nat.idle_timeout, nat.symmetric) == (30 * 10**9, False)
+    rebind, migrate = plan.actions
+    assert (rebind.at, rebind.nat, rebind.to, rebind.keep_ports) == (3 * 10**9, "alice", "198.51.100.2", True)
+    assert (migrate.at, migrate.host, migrate.to, migrate.probe) == (5 * 10**9, "bob", "192.0.2.1", True)
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("nats.0.inside=carol", "plan.toml: nats.0.inside: unknown host or address 'carol': must be one of alice, bob"),
+        ("nats.0.outside=[]", "plan.toml: nats.0: NAT with the outside addresses []: must be one or more of one IP"),
+        ("nats.0.outside=['::1','1.2.3.4']", "plan.toml: nats.0: NAT with the outside addresses ['::1', '1.2.3.4']:"),
+        ("nats.0.outside.0=alice", "plan.toml: nats.0.outside.0 = \"alice\": 'alice' does not appear to be an IPv4 or"),
+        (
+            "nats.0.idle_time=3",
+            "plan.toml: nats.0: unknown key 'idle_time': did you mean 'idle_timeout'? must be one of",
+        ),
+        ("actions.0.do=rebound", "plan.toml: actions.0: unknown action 'rebound': did you mean 'rebind'? must be one"),
+        ("actions.0={at=1}", "plan.toml: actions.0: must be a table such as { at ="),
+        ("actions.0.at=soon", "plan.toml: actions.0.at = \"soon\": duration 'soon': must be an int of nanoseconds or"),
+        ("actions.0.nat=bob", "plan.toml: actions.0.nat: unknown NAT 'bob': must be one of alice"),
+        (
+            "actions.0.to=10.0.0.1",
+            "plan.toml: actions.0: rebinding to 10.0.0.1: the NAT must have that address, it has",
+        ),
+        ("actions.0={do='rebind',at=1,nat='alice',keep_ports=true}", "plan.toml: actions.0: rebinding with keep_ports"),
+        ("actions.1.host=carol", "plan.toml: actions.1.host: unknown host 'carol': must be one of alice, bob"),
+        (
+            "actions.1.to=10.0.0.1",
+            "plan.toml: actions.1.to: unknown address of bob '10.0.0.1': did you mean '192.0.2",
+        ),
+        (
+            "actions.1.prob=true",
+            "plan.toml: actions.1: unknown key 'prob': did you mean 'probe'? must be one of do, at,",
+        ),
+    ],
+)
+def test_a_mistake_in_nats_and_actions_is_named(setting, said):
+    assert problem(setting, text=PLAN + NAT).startswith(said)
+
+
+def test_a_preferred_address_is_text_with_a_port():
+    settings = ["hosts.bob.stack.preferred_address_v4='192.0.2.1:443'"]
+    assert parse_plan(PLAN, settings=settings).hosts["bob"].stack["preferred_address_v4"] == ("192.0.2.1", 443)
+    settings = ["hosts.bob.addresses=['2001:db8::1']", "hosts.bob.stack.preferred_address_v6='[2001:DB8::1]:443'"]
+    plan = parse_plan(PLAN, settings=settings)
+    assert plan.hosts["bob"].stack["preferred_address_v6"] == ("2001:db8::1", 443)
 
 
 def test_a_missing_key_is_named():
