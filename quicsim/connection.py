@@ -34,7 +34,7 @@ class Runner(Protocol):
         """Send what the stack wants to send, and tell what happened."""
 
     def bind(self, address: str) -> "Address":
-        """Receive at another of the host's IP addresses too; returns it with a port. Raises ValueError."""
+        """Receive at another of the host's IP addresses too; returns it with a port. Raises ValueError, OSError."""
         ...
 
 
@@ -121,8 +121,8 @@ class Connection:
         """Client: go on from another IP address of this host (RFC 9000 section 9); return when that path is validated.
 
         With `probe` the connection stays where it is until then; without, it moves at once, for when the old path does
-        not work any more. Raises MigrationError when the connection can't move or the path does not work, ValueError
-        for an address that is not the host's, and ConnectionClosed.
+        not work any more. Raises MigrationError when the connection can't move or the path does not work, ValueError or
+        OSError for an address that is not the host's, and ConnectionClosed.
         """
         while not self._connection.handshake_confirmed:
             await self._wait("the handshake to be confirmed")

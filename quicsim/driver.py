@@ -33,7 +33,7 @@ class Carrier(Protocol):
         """Call the driver's `wake` at the time `at` (ns), or never; replaces what was asked before."""
 
     def bind(self, address: str) -> Address:
-        """Receive at another of the host's IP addresses too; returns it with a port. Raises ValueError."""
+        """Receive at another of the host's IP addresses too; returns it with a port. Raises ValueError, OSError."""
         ...
 
     def release(self) -> None:

@@ -42,6 +42,12 @@ class Carrier:
         self._sockets.append(udp)
         self._loop.add_reader(udp.fileno(), self._on_readable, udp)
 
+    def bind(self, address: str) -> Address:
+        """Receive at another of the machine's IP addresses too; returns it with a port. Raises OSError."""
+        udp = UdpSocket(address)
+        self.add(udp)
+        return udp.address
+
     @property
     def addresses(self) -> list[Address]:
         """Where the sockets are bound."""

@@ -64,6 +64,26 @@ def test_many_connections_at_once() -> None:
     assert net.run(many, serving) == [20_000] * 20
 
 
+def test_a_client_migrates_to_another_address_of_the_machine() -> None:
+    async def moving(net: Net, serving: list[int]) -> tuple[str, int]:
+        while not serving:
+            await net.sleep("1ms")
+        conn = await net.connect("127.0.0.1", serving[0], trust=quicsim.test_certificate(), server_name="localhost")
+        await conn.migrate("127.0.0.2")
+        stream = await conn.open_stream()
+        await stream.write(SIZE.to_bytes(8), end=True)
+        received = len(await stream.read_all())
+        with pytest.raises(OSError, match=r"UDP port 0 of 192\.0\.2\.1"):
+            await conn.migrate("192.0.2.1")
+        conn.close()
+        return conn.path.local[0], received
+
+    net = RealNet()
+    serving: list[int] = []
+    net.spawn(serve, 0, serving)
+    assert net.run(moving, serving) == ("127.0.0.2", SIZE)
+
+
 def test_inside_a_running_event_loop() -> None:
     async def main() -> int:
         net = RealNet()
