@@ -93,6 +93,8 @@ class Config:
     pacing: bool = True
     ecn: bool = True  # mark packets ECT(0) on paths that carry marks (RFC 9000 section 13.4); marks are always reported
     use_preferred_address: bool = True  # client: move to the server's preferred address, if it has announced one
+    keep_alive_ms: int = 0  # send a PING when nothing has happened for so long; 0 never does
+    grease_transport_parameters: bool = True  # announce a reserved one with random contents (RFC 9000 section 18.1)
     spin_bit: bool = True  # show observers on the way the round-trip time, on most connections (RFC 9000 section 17.4)
     skip_packet_numbers: bool = True  # now and then, to catch a peer that acknowledges what it does not have
     # How many packets one key may protect, and how many forged packets a connection bears. None: what RFC 9001 section
@@ -121,6 +123,7 @@ class Config:
             "initial_max_stream_data_bidi_remote": (0, MAX_VARINT),
             "initial_max_stream_data_uni": (0, MAX_VARINT),
             "max_idle_timeout_ms": (0, MAX_VARINT),
+            "keep_alive_ms": (0, MAX_VARINT),
         }
         for name, (low, high) in bounds.items():
             value = getattr(self, name)

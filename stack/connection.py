@@ -142,7 +142,7 @@ class Connection:
         self.space_of = (initial, None, handshake, None, None, application)
         self.recovery = LossRecovery(is_client, self.spaces, self.current_path, self.stats, self.trace)
         self.closing = Closing(self.emit, self.recovery.pto_ns, self.trace)
-        self.idle = IdleTimer(config.max_idle_timeout_ms * MILLISECOND, now)
+        self.idle = IdleTimer(config.max_idle_timeout_ms * MILLISECOND, now, config.keep_alive_ms * MILLISECOND)
         stream_trace = None if self.trace is None else StreamTrace()
         self.streams = StreamTable(
             config, is_client, self.control, self.emit, self.stats, self.current_path, stream_trace
@@ -281,6 +281,12 @@ class Connection:
         self.closing.close(code, reason, True, now)
         self.endpoint.wake(self)
 
+    def ping(self) -> None:
+        """Send a PING, which the peer has to acknowledge, and so put off the idle timeout. Raises ConnectionClosed."""
+        self._check_open()
+        self.endpoint.wake(self)
+        self.control.owe(self.idle, 0)
+
     def update_keys(self, now: int) -> None:
         """Protect what is sent from now on with new keys; the peer will follow (RFC 9001 section 6).
 
@@ -385,13 +391,20 @@ class Connection:
         elif self.key_phases.discard_at <= now:
             self.key_phases.discard_previous()
         elif self._reminder_at() <= now:
-            self.streams.repeat_blocked()
+            if self.streams.blocked:
+                self.streams.repeat_blocked()
+            else:
+                self.ping()
 
     def _reminder_at(self) -> int:
-        """When to repeat that the peer's limits hold us back, lest the connection end for idleness (rfc9000:4.1:5)."""
-        if self.spaces[2].eliciting_in_flight or not self.streams.blocked or self.control.owed:
+        """When to speak up lest the connection end for idleness.
+
+        To repeat that the peer's limits hold us back (rfc9000:4.1:5), or just to keep it alive.
+        """
+        if self.spaces[2].eliciting_in_flight or self.control.owed or not self.handshake_complete:
             return NEVER
-        return self.idle.half_at()
+        keep_alive_at = self.idle.keep_alive_at()
+        return min(keep_alive_at, self.idle.half_at()) if self.streams.blocked else keep_alive_at
 
     def discover_mtu(self, path: Path) -> None:
         """Start to look for the largest datagram that `path` and the peer take, if the configuration says so."""

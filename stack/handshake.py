@@ -25,6 +25,7 @@ from stack.wire.parameters import (
     PreferredAddress,
     TransportParameters,
     decode_transport_parameters,
+    encode_reserved_parameter,
     encode_transport_parameters,
 )
 from stack.wire.varint import MAX_VARINT, Truncated, decode_varint
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 # Index in Connection.spaces by TLS level; 0-RTT and 1-RTT share a space
 SPACE_OF_LEVEL: Final = (0, 2, 1, 2)
+RESERVED_PARAMETER_LENGTH: Final = 8  # bytes of nothing, to see that peers ignore what they do not know
 _HANDSHAKE_DONE_KEY: Final = 0
 _FIRST_TOKEN_KEY: Final = 1  # and the following ones: NEW_TOKEN frames, in the order of `_tokens`
 _KEY_NAMES: Final = ("initial", "0rtt", "handshake", "1rtt")
@@ -368,7 +370,11 @@ class Handshake:
         parameters = self._local_parameters()
         if self._connection.trace is not None:
             self._connection.trace.parameters_set(now, "local", parameters.as_dict())
-        return encode_transport_parameters(parameters)
+        encoded = encode_transport_parameters(parameters)
+        if self._connection.config.grease_transport_parameters:
+            rng = self._connection.rng
+            encoded += encode_reserved_parameter(rng.getrandbits(16), rng.randbytes(RESERVED_PARAMETER_LENGTH))
+        return encoded
 
     def _answer_parameters(self, peer: bytes, now: int) -> bytes:
         """A server's parameters, which tell the version that it chooses from those that the client offers."""

@@ -1,15 +1,23 @@
-"""The idle timeout (RFC 9000 section 10.1)."""
+"""The idle timeout, and the PINGs that keep a connection from it (RFC 9000 section 10.1)."""
+
+from typing import Final
 
 from stack.recovery.acknowledgments import NEVER
+from stack.sent_frame import SentFrame
+from stack.wire.frames import PING
+
+_PING_FRAME: Final = bytes((PING,))
 
 
 class IdleTimer:
     """When the connection is given up because nothing happens. `timeout_ns` 0 means never."""
 
-    __slots__ = ("_awaiting_reply", "_started_at", "timeout_ns")
+    __slots__ = ("_awaiting_reply", "_keep_alive_ns", "_started_at", "timeout_ns")
 
-    def __init__(self, timeout_ns: int, now: int) -> None:
+    def __init__(self, timeout_ns: int, now: int, keep_alive_ns: int = 0) -> None:
+        """`keep_alive_ns`: how long nothing may happen before a PING is due; 0 for ever."""
         self.timeout_ns = timeout_ns
+        self._keep_alive_ns = keep_alive_ns
         self._started_at = now
         self._awaiting_reply = False
 
@@ -33,8 +41,24 @@ class IdleTimer:
         """When half of the timeout is over: time to say something, if the connection is not to end."""
         return self._started_at + self.timeout_ns // 2 if self.timeout_ns else NEVER
 
+    def keep_alive_at(self) -> int:
+        """When a PING is due to keep the connection alive (RFC 9000 section 10.1.2)."""
+        return self._started_at + self._keep_alive_ns if self._keep_alive_ns else NEVER
+
     def expires_at(self, pto_ns: int) -> int:
         """The time to give up, at least three PTOs after the last sign of life (rfc9000:10.1:1)."""
         if not self.timeout_ns:
             return NEVER
         return self._started_at + max(self.timeout_ns, 3 * pto_ns)
+
+    # PING, the control frame: it only has to be acknowledged, so a lost one is left to the probe timeout
+
+    def write_frame(self, key: int) -> bytes:
+        """PING."""
+        return _PING_FRAME
+
+    def on_acked(self, sent: SentFrame, now: int) -> None:
+        """The ACK has restarted the timer."""
+
+    def on_lost(self, sent: SentFrame, now: int) -> None:
+        """The peer was asked again by then."""

@@ -78,6 +78,7 @@ def _octets(identifier: int, shortest: int, longest: int, server_only: bool = Fa
     return _parameter(identifier, bytes, decode, server_only=server_only)
 
 
+_SMALLEST_RESERVED: Final = 1 << 16  # of the numbers of reserved parameters that take four bytes
 _PREFERRED_CID_OFFSET: Final = 4 + 2 + 16 + 2  # both addresses with their ports
 
 
@@ -184,6 +185,15 @@ def encode_transport_parameters(parameters: TransportParameters) -> bytes:
             data = row.encode(value)
             parts += (encode_varint(row.identifier), encode_varint(len(data)), data)
     return b"".join(parts)
+
+
+def encode_reserved_parameter(bits: int, data: bytes) -> bytes:
+    """Return a parameter that exists to be ignored (RFC 9000 section 18.1); 16 random `bits` choose which.
+
+    The size depends only on that of `data`.
+    """
+    identifier = 31 * (_SMALLEST_RESERVED + bits) + 27
+    return b"".join((encode_varint(identifier), encode_varint(len(data)), data))
 
 
 def decode_transport_parameters(data: bytes, from_client: bool) -> TransportParameters:
