@@ -250,6 +250,12 @@ class Sender:
         if ready_at is not None:
             self.pacing_at = ready_at  # rfc9002:7.8:2
 
+    def _unblock(self, space: "PacketNumberSpace", path: "Path") -> None:
+        """Ask for an ACK if the window is full of padded packets that nobody has to acknowledge (rfc9000:13.2.7:1)."""
+        eliciting = any(each.eliciting_in_flight for each in self._connection.spaces)
+        if not eliciting and path.bytes_in_flight and path.window_available() < path.mtu.size:
+            space.probes = 1
+
     def _draft(self, space: "PacketNumberSpace", path: "Path", room: int, now: int) -> Draft | None:
         """Choose the frames of the next packet in `space`, at most `room` bytes with everything; None for no packet."""
         connection = self._connection
@@ -268,6 +274,7 @@ class Sender:
             if self._quota < path.mtu.size and not space.probes:
                 data = False  # rfc9221:5.4:1
                 self._on_held_back(path)
+                self._unblock(space, path)
         elif is_application:
             path.app_limited = True
         if not (data or ack_due or space.probes):

@@ -4,6 +4,7 @@ import pytest
 
 from stack.connection import Connection
 from stack.recovery.acknowledgments import NEVER
+from stack.recovery.sent import SentPacket
 from stack.wire.frames import AckFrame, PaddingFrame, PingFrame, StreamFrame, encode_path_challenge
 from tests.support.pair import MS, Pair
 from tests.support.recorder import Packet
@@ -62,6 +63,19 @@ def test_probes_go_beyond_a_full_window_count_in_flight_and_carry_new_data() -> 
     assert path.bytes_in_flight > path.congestion.congestion_window
     new = [frame.offset + len(frame.data) for probe in sent for frame in probe.frames if isinstance(frame, StreamFrame)]
     assert max(new) > offset
+
+
+@pytest.mark.requirement("rfc9000:13.2.7:1")
+def test_padded_acks_that_fill_the_window_are_acknowledged_when_data_waits() -> None:
+    """Packets with PADDING count as in flight, but a peer need not acknowledge what is no more than that."""
+    pair = Pair(client={"pacing": False})
+    client, server = pair.established()
+    space, path = client.spaces[2], client.path
+    while path.window_available() >= path.datagram_size:
+        client.recovery.on_packet_sent(space, SentPacket(space.next_packet_number, 0, 1200, False, True, [], path))
+        space.next_packet_number += 1
+    _, received = pair.transfer(client, server, bytes(20_000))
+    assert len(received) == 20_000
 
 
 @pytest.mark.requirement("rfc9002:7.7:5")
