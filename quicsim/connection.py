@@ -134,6 +134,13 @@ class Connection:
                 raise MigrationError(f"there is no answer on the path from {address}")
             await self._wait("a path to be validated")
 
+    def request_ack_frequency(
+        self, ack_eliciting_threshold: int, max_ack_delay_ns: int, reordering_threshold: int = 1
+    ) -> None:
+        """Ask the peer to acknowledge less or more often; see `stack.connection.Connection.request_ack_frequency`."""
+        self._connection.request_ack_frequency(ack_eliciting_threshold, max_ack_delay_ns, reordering_threshold)
+        self.flush()
+
     def close(self, code: int = 0, reason: str = "") -> None:
         """Close at once, with an application error code; what the peer has not received yet is lost."""
         self._connection.close(self._runner.now, code, reason)

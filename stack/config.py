@@ -72,6 +72,8 @@ class Config:
     # all (RFC 9221 section 3). What we may send depends on the peer's value alone.
     max_datagram_frame_size: int = 0
 
+    ack_frequency: bool = False  # let the peer say how often we acknowledge (draft-ietf-quic-ack-frequency)
+
     # Behaviour
     connection_id_length: int = 8  # of the IDs we issue: 0, or 4 to 20 bytes; stateless resets need 8 or more
     datagram_size: int = 1200  # UDP payload bytes of a full datagram that we send
@@ -147,6 +149,10 @@ class Config:
             raise ConfigError(f'retry = {self.retry!r}: must be "never", "always" or "load"')
         if self.datagram_overflow not in (DROP_OLDEST, REFUSE):
             raise ConfigError(f'datagram_overflow = {self.datagram_overflow!r}: must be "{DROP_OLDEST}" or "{REFUSE}"')
+        if self.ack_frequency and self.max_ack_delay_ms == 0:
+            raise ConfigError(
+                "max_ack_delay_ms = 0: must be at least 1 with ack_frequency, which announces 1 ms as least"
+            )
         check_registered(self.congestion)
         unknown = [f"0x{version:x}" for version in self.versions if version not in VERSIONS]
         if unknown or not self.versions:

@@ -23,6 +23,7 @@ from stack.path.paths import Paths
 from stack.path.spin_bit import SpinBit
 from stack.randomness import Randomness
 from stack.receiver import Receiver
+from stack.recovery.ack_frequency import AckFrequency
 from stack.recovery.acknowledgments import NEVER, Acknowledgments
 from stack.recovery.loss import LossRecovery
 from stack.recovery.space import PacketNumberSpace
@@ -50,6 +51,7 @@ class Connection:
 
     __slots__ = (
         "_paths_made",
+        "ack_frequency",
         "alpn",
         "closing",
         "config",
@@ -141,6 +143,7 @@ class Connection:
         # By packet type: Initial, 0-RTT, Handshake, Retry, Version Negotiation, 1-RTT
         self.space_of = (initial, None, handshake, None, None, application)
         self.recovery = LossRecovery(is_client, self.spaces, self.current_path, self.stats, self.trace)
+        self.ack_frequency = AckFrequency(config.ack_frequency, application.acks, self.recovery, self.control)
         self.closing = Closing(self.emit, self.recovery.pto_ns, self.trace)
         self.idle = IdleTimer(config.max_idle_timeout_ms * MILLISECOND, now, config.keep_alive_ms * MILLISECOND)
         stream_trace = None if self.trace is None else StreamTrace()
@@ -275,6 +278,25 @@ class Connection:
     def max_datagram_payload(self) -> int:
         """Bytes of the largest datagram that `send_datagram` takes now; 0 if the peer takes none, or none yet."""
         return self.datagrams.max_payload(self.sender.frame_room())
+
+    def request_ack_frequency(
+        self, ack_eliciting_threshold: int, max_ack_delay_ns: int, reordering_threshold: int = 1
+    ) -> None:
+        """Ask the peer to acknowledge less often, or more (draft-ietf-quic-ack-frequency section 4).
+
+        It is to send an ACK after more than `ack_eliciting_threshold` packets that ask for one (1 is what RFC 9000 asks
+        for), after `max_ack_delay_ns`, or when a packet is missing that many numbers before the newest one (0: never).
+        Raises AckFrequencyError, ConnectionClosed.
+        """
+        self._check_open()
+        self.ack_frequency.request(ack_eliciting_threshold, max_ack_delay_ns, reordering_threshold)
+        self.endpoint.wake(self)
+
+    def request_immediate_ack(self) -> None:
+        """Ask the peer for an ACK at once. Raises AckFrequencyError, ConnectionClosed."""
+        self._check_open()
+        self.ack_frequency.request_immediate()
+        self.endpoint.wake(self)
 
     def close(self, now: int, code: int = 0, reason: str = "") -> None:
         """Close the connection with an application error code; nothing more is delivered."""

@@ -68,11 +68,13 @@ ROWS: Final = (
     Row(0x1C, 0x1C, "CONNECTION_CLOSE", "IH01", "closing", "on_close_frame", ack_eliciting=False),
     Row(0x1D, 0x1D, "CONNECTION_CLOSE", "01", "closing", "on_close_frame", ack_eliciting=False),
     Row(0x1E, 0x1E, "HANDSHAKE_DONE", "1", "handshake", "on_handshake_done_frame"),
+    Row(0x1F, 0x1F, "IMMEDIATE_ACK", "1", "ack_frequency", "on_immediate_ack_frame"),
     Row(0x24, 0x24, "RESET_STREAM_AT", "01", "streams.received", "on_reset_stream_at_frame"),
     Row(0x30, 0x31, "DATAGRAM", "01", "datagrams", "on_datagram_frame"),  # rfc9221:5:3, rfc9221:6:1
+    Row(0xAF, 0xAF, "ACK_FREQUENCY", "1", "ack_frequency", "on_ack_frequency_frame"),
 )
 
-TABLE_SIZE: Final = 0x40  # frame types that take one byte
+TABLE_SIZE: Final = 0x100  # more than the largest frame type that we know
 
 # Per frame type: the levels that may carry it (0: unknown type), and whether it asks for an ACK
 ALLOWED: Final = [0] * TABLE_SIZE

@@ -9,6 +9,7 @@ QuicError
 ├── DatagramError       the application sent a datagram that the peer or the path does not take
 │   └── DatagramQueueFull   too many datagrams wait to be sent
 ├── KeyUpdateError      the application asked for a key update that is not allowed now
+├── AckFrequencyError   the application asked for ACKs in a way that the peer does not take
 └── ConfigError         a configuration value that can't work
 """
 
@@ -152,6 +153,10 @@ class DatagramQueueFull(DatagramError):
 
 class KeyUpdateError(QuicError):
     """A key update is not allowed now; the message says why (RFC 9001 sections 6.1 and 6.5)."""
+
+
+class AckFrequencyError(QuicError):
+    """The application asked the peer for ACKs in a way that it does not take; the message says what would be right."""
 
 
 class ConfigError(QuicError):

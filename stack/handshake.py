@@ -16,6 +16,7 @@ from stack.events import HandshakeCompleted, HandshakeConfirmed, NewToken
 from stack.lifecycle import State, Trigger
 from stack.limits import MAX_CRYPTO_BUFFER, MAX_NEW_TOKENS, MAX_TOKEN_LENGTH
 from stack.path.connection_ids import stateless_reset_token
+from stack.recovery.ack_frequency import MIN_ACK_DELAY_US
 from stack.sent_frame import SentFrame
 from stack.stateless_reset import SHORTEST_ID
 from stack.tls import engine as tls
@@ -346,6 +347,7 @@ class Handshake:
             max_datagram_frame_size=config.max_datagram_frame_size,
             reset_stream_at=config.reset_stream_at,
             grease_quic_bit=config.grease_quic_bit,
+            min_ack_delay=MIN_ACK_DELAY_US if config.ack_frequency else None,
             version_information=connection.negotiation.information(),
             # Without connection IDs nothing tells whose the packets from another address are
             disable_active_migration=config.disable_active_migration or not connection.local_ids.length,
@@ -411,6 +413,7 @@ class Handshake:
         connection.streams.set_peer_parameters(parameters)
         connection.datagrams.set_peer_limit(parameters.max_datagram_frame_size)
         connection.recovery.max_ack_delay_ns = parameters.max_ack_delay * 1_000_000
+        connection.ack_frequency.set_peer_parameters(parameters)
         connection.recovery.peer_ack_delay_exponent = parameters.ack_delay_exponent
         connection.idle.negotiate(connection.config.max_idle_timeout_ms, parameters.max_idle_timeout)
         if parameters.max_udp_payload_size < connection.peer_max_datagram_size:

@@ -9,7 +9,8 @@ from stack.lifecycle import State
 from stack.limits import MAX_UNDECRYPTABLE_PACKETS
 from stack.observer import PacketInfo
 from stack.wire import header as wire
-from stack.wire.varint import Truncated, decode_varint
+from stack.wire.frames import ONE_BYTE_TYPES
+from stack.wire.varint import Truncated, decode_varint, varint_size
 
 if TYPE_CHECKING:
     from stack.connection import Connection
@@ -234,27 +235,33 @@ class Receiver:
             while position < end:
                 frame_type = payload[position]
                 position += 1
-                handler = handlers[frame_type] if frame_type < TABLE_SIZE else None
+                if frame_type >= ONE_BYTE_TYPES:
+                    frame_type, position = self._long_type(payload, position - 1)
+                handler = handlers[frame_type]
                 if handler is None:
-                    self._refuse_unknown(payload, position - 1)
-                elif not ALLOWED[frame_type] & level_bit:
+                    # rfc9000:12.4:4
+                    raise TransportError(FRAME_ENCODING_ERROR, f"unknown frame type 0x{frame_type:x}", frame_type)
+                if not ALLOWED[frame_type] & level_bit:
                     # rfc9000:12.4:3
                     raise TransportError(PROTOCOL_VIOLATION, f"frame type 0x{frame_type:x} in this packet", frame_type)
-                else:
-                    if ACK_ELICITING[frame_type]:
-                        eliciting = True
-                    position = handler(payload, position, frame_type, packet)
+                if ACK_ELICITING[frame_type]:
+                    eliciting = True
+                position = handler(payload, position, frame_type, packet)
         except Truncated as error:
             raise TransportError(FRAME_ENCODING_ERROR, str(error), frame_type) from None
         return eliciting
 
     @staticmethod
-    def _refuse_unknown(payload: bytes, position: int) -> None:
+    def _long_type(payload: bytes, position: int) -> tuple[int, int]:
+        """Return a frame type that takes more than one byte, and what follows it, if we know the type."""
         frame_type, end = decode_varint(payload, position)
-        if frame_type < TABLE_SIZE and end - position > 1 and ALLOWED[frame_type]:
+        if frame_type >= TABLE_SIZE or not ALLOWED[frame_type]:
+            # rfc9000:12.4:4
+            raise TransportError(FRAME_ENCODING_ERROR, f"unknown frame type 0x{frame_type:x}", frame_type)
+        if end - position > varint_size(frame_type):
             # rfc9000:12.4:6
             raise TransportError(PROTOCOL_VIOLATION, f"frame type 0x{frame_type:x} encoded too long", frame_type)
-        raise TransportError(FRAME_ENCODING_ERROR, f"unknown frame type 0x{frame_type:x}", frame_type)
+        return frame_type, end
 
     def _keep_undecryptable(self, packet: _Undecryptable, now: int) -> None:
         """Hold a packet until its keys come (RFC 9001 section 5.7)."""

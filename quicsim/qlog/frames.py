@@ -172,5 +172,8 @@ _WRITERS: Final[dict[type, Callable[[Any], Fields]]] = {
     wire.PathResponseFrame: lambda f: {"frame_type": "path_response", "data": f.data.hex()},
     wire.ConnectionCloseFrame: _connection_close,
     wire.HandshakeDoneFrame: lambda _: {"frame_type": "handshake_done"},
+    # qlog has no names for these two
+    wire.ImmediateAckFrame: lambda _: {"frame_type": "unknown", "frame_type_bytes": wire.IMMEDIATE_ACK},
+    wire.AckFrequencyFrame: lambda _: {"frame_type": "unknown", "frame_type_bytes": wire.ACK_FREQUENCY},
     wire.DatagramFrame: lambda f: {"frame_type": "datagram", "raw": {"length": len(f.data)}},
 }

@@ -24,10 +24,14 @@ class Acknowledgments:
         "_ecn_counts",
         "_eliciting_since_ack",
         "_floor",
+        "_gaps_since_ack",
         "_largest_eliciting",
+        "_last_was_ce",
         "_lowest_untold",
         "_max_ack_delay_ns",
         "_non_eliciting_sent",
+        "_reordering_threshold",
+        "_threshold",
         "_told",
         "ack_at",
         "largest_received",
@@ -41,6 +45,10 @@ class Acknowledgments:
         """`max_ack_delay_ns` 0 acknowledges at once, as Initial and Handshake spaces must (rfc9000:13.2.1:2)."""
         self._max_ack_delay_ns = max_ack_delay_ns
         self._delay_exponent = delay_exponent
+        self._threshold = ACK_ELICITING_THRESHOLD
+        self._reordering_threshold = 1  # packets; 0: reordering asks for nothing
+        self._gaps_since_ack = 0
+        self._last_was_ce = False  # whether the last marked packet was marked CE
         self.received = RangeSet()
         self._floor = 0  # packet numbers below were forgotten and count as duplicates
         self.largest_received = -1
@@ -55,6 +63,16 @@ class Acknowledgments:
         self._ecn_counts: list[int] | None = None  # by codepoint, once any packet was marked
         self.unsent = False  # something arrived that asks for an ACK, and no frame of ours has told it
 
+    def set_frequency(self, threshold: int, max_ack_delay_ns: int, reordering_threshold: int) -> None:
+        """The peer wants an ACK after more than `threshold` packets that ask for one, and no later than the delay.
+
+        Sooner only if a packet is missing `reordering_threshold` numbers before the newest one, with 0 not even then
+        (draft-ietf-quic-ack-frequency sections 4 and 6.2).
+        """
+        self._threshold = threshold + 1
+        self._max_ack_delay_ns = max_ack_delay_ns
+        self._reordering_threshold = reordering_threshold
+
     def is_duplicate(self, packet_number: int) -> bool:
         """Whether the packet was processed before, or is too old to tell (RFC 9000 section 12.3)."""
         if packet_number > self.largest_received:
@@ -68,6 +86,7 @@ class Acknowledgments:
         if in_order and largest >= 0:
             received.ends[-1] = packet_number + 1
         else:
+            self._gaps_since_ack += 1
             if packet_number < self._lowest_untold:
                 self._lowest_untold = packet_number
             received.add(packet_number, packet_number + 1)
@@ -81,18 +100,36 @@ class Acknowledgments:
             return  # rfc9000:13.2.1:4, rfc9000:13.2.1:6
         self.unsent = True
         self._eliciting_since_ack += 1
-        # rfc9000:13.2.1:8 reordering, or a gap since the last packet that asked for an ACK: at once
-        if (
-            not in_order
-            or received.starts[-1] > self._largest_eliciting + 1
-            or self._max_ack_delay_ns == 0
-            or self._eliciting_since_ack >= ACK_ELICITING_THRESHOLD
-        ):
+        if self._reordering_threshold == 1:
+            # rfc9000:13.2.1:8 reordering, or a gap since the last packet that asked for an ACK: at once
+            reordered = not in_order or received.starts[-1] > self._largest_eliciting + 1
+        else:
+            reordered = self._is_reordered(packet_number)
+        if reordered or self._max_ack_delay_ns == 0 or self._eliciting_since_ack >= self._threshold:
             self.ack_at = 0
         elif self.ack_at == NEVER:
             self.ack_at = now + self._max_ack_delay_ns
         if packet_number > self._largest_eliciting:
             self._largest_eliciting = packet_number
+
+    def _is_reordered(self, packet_number: int) -> bool:
+        """Whether this packet shows what the peer's reordering threshold asks to be told at once.
+
+        That is a packet that the peer may now declare lost, and no ACK could tell it before; or this one, if it comes
+        after it could be declared lost. An ACK also goes before there are more gaps than one has room for.
+        """
+        threshold = self._reordering_threshold
+        if self._gaps_since_ack >= MAX_ACK_RANGES_SENT - 1:
+            return True
+        if not threshold:
+            return False
+        reported = self.largest_told - threshold
+        missing = max(reported + 1, self._floor)
+        for start, end in zip(self.received.starts, self.received.ends, strict=True):
+            if start <= missing < end:
+                missing = end
+        newest = max(packet_number, self._largest_eliciting)
+        return packet_number <= reported or newest - missing >= threshold
 
     def on_marked(self, codepoint: int, ack_eliciting: bool) -> None:
         """Count the mark of a packet that `on_received` has just recorded (RFC 9000 section 13.4.1)."""
@@ -100,8 +137,10 @@ class Acknowledgments:
         if counts is None:
             counts = self._ecn_counts = [0, 0, 0, 0]
         counts[codepoint] += 1
-        if codepoint == CE and ack_eliciting:
-            self.ack_at = 0  # rfc9000:13.2.1:9
+        # rfc9000:13.2.1:9, or if the peer asked for few ACKs, only when marks begin
+        if codepoint == CE and ack_eliciting and (self._threshold <= ACK_ELICITING_THRESHOLD or not self._last_was_ce):
+            self.ack_at = 0
+        self._last_was_ce = codepoint == CE
 
     def ecn_counts(self) -> EcnCounts | None:
         """How many packets came with ECT(0), ECT(1) and CE; None when none did."""
@@ -127,6 +166,7 @@ class Acknowledgments:
         """An ACK frame went out."""
         self.largest_told = self.largest_received
         self._eliciting_since_ack = 0
+        self._gaps_since_ack = 0
         self._lowest_untold = NEVER
         self.ack_at = NEVER
         self.unsent = False

@@ -1,5 +1,7 @@
 """Frames (RFC 9000 section 19, RFC 9221 section 4, reliable reset): types, encoders, and a decoder into values.
 
+Those of draft-ietf-quic-ack-frequency are here too.
+
 Encoders return bytes ready for a packet's payload; those called `…_header` return what comes before the data.
 The decoder is for observers, tests and tools: a connection that receives a packet works on its bytes in
 place.
@@ -38,9 +40,13 @@ PATH_RESPONSE: Final = 0x1B
 CONNECTION_CLOSE: Final = 0x1C
 APPLICATION_CLOSE: Final = 0x1D
 HANDSHAKE_DONE: Final = 0x1E
+IMMEDIATE_ACK: Final = 0x1F
 RESET_STREAM_AT: Final = 0x24
 DATAGRAM: Final = 0x30
 DATAGRAM_LEN: Final = 0x31
+ACK_FREQUENCY: Final = 0xAF
+
+ONE_BYTE_TYPES: Final = 0x40  # frame types below take one byte
 
 STREAM_FIN: Final = 0x01
 STREAM_LEN: Final = 0x02
@@ -190,6 +196,19 @@ def encode_datagram_header(length: int, last: bool = False) -> bytes:
     return b"\x30" if last else b"\x31" + encode_varint(length)
 
 
+def encode_immediate_ack() -> bytes:
+    """Return an IMMEDIATE_ACK frame (draft-ietf-quic-ack-frequency section 5)."""
+    return b"\x1f"
+
+
+def encode_ack_frequency(
+    sequence_number: int, ack_eliciting_threshold: int, max_ack_delay_us: int, reordering_threshold: int
+) -> bytes:
+    """Return an ACK_FREQUENCY frame (draft-ietf-quic-ack-frequency section 4); the delay in microseconds."""
+    fields = (ACK_FREQUENCY, sequence_number, ack_eliciting_threshold, max_ack_delay_us, reordering_threshold)
+    return b"".join(map(encode_varint, fields))
+
+
 class PaddingFrame(NamedTuple):
     length: int  # frames in a row, of one byte each
 
@@ -290,6 +309,17 @@ class HandshakeDoneFrame(NamedTuple):
     pass
 
 
+class ImmediateAckFrame(NamedTuple):
+    pass
+
+
+class AckFrequencyFrame(NamedTuple):
+    sequence_number: int
+    ack_eliciting_threshold: int
+    max_ack_delay: int  # in microseconds
+    reordering_threshold: int
+
+
 class ResetStreamAtFrame(NamedTuple):
     stream_id: int
     code: int
@@ -322,6 +352,8 @@ Frame = (
     | PathResponseFrame
     | ConnectionCloseFrame
     | HandshakeDoneFrame
+    | ImmediateAckFrame
+    | AckFrequencyFrame
     | ResetStreamAtFrame
     | DatagramFrame
 )
@@ -437,6 +469,8 @@ def _decode_connection_close(frame_type: int, cursor: _Cursor) -> Frame:
     return ConnectionCloseFrame(application, code, cause, cursor.sized())
 
 
+_LONG_TYPE: Final = encode_varint(ACK_FREQUENCY)
+
 _DECODERS: Final[dict[int, Callable[[int, _Cursor], Frame]]] = {
     PADDING: _decode_padding,
     PING: lambda _, _cursor: PingFrame(),
@@ -462,6 +496,10 @@ _DECODERS: Final[dict[int, Callable[[int, _Cursor], Frame]]] = {
     CONNECTION_CLOSE: _decode_connection_close,
     APPLICATION_CLOSE: _decode_connection_close,
     HANDSHAKE_DONE: lambda _, _cursor: HandshakeDoneFrame(),
+    IMMEDIATE_ACK: lambda _, _cursor: ImmediateAckFrame(),
+    ACK_FREQUENCY: lambda _, cursor: AckFrequencyFrame(
+        cursor.varint(), cursor.varint(), cursor.varint(), cursor.varint()
+    ),
     RESET_STREAM_AT: _decode_reset_stream_at,
     DATAGRAM: lambda _, cursor: DatagramFrame(cursor.rest()),
     DATAGRAM_LEN: lambda _, cursor: DatagramFrame(cursor.sized()),
@@ -479,11 +517,13 @@ def decode_frames(payload: bytes) -> list[Frame]:
     cursor = _Cursor(payload)
     while cursor.position < len(payload):
         start = cursor.position
-        frame_type = payload[start]  # every type that we know takes one byte: rfc9000:12.4:5
-        decoder = _DECODERS.get(frame_type)
+        frame_type, size = payload[start], 1
+        if payload.startswith(_LONG_TYPE, start):  # the only type that we know and that takes more: rfc9000:12.4:5
+            frame_type, size = ACK_FREQUENCY, len(_LONG_TYPE)
+        decoder = _DECODERS.get(frame_type) if size > 1 or frame_type < ONE_BYTE_TYPES else None
         if decoder is None:
             raise TransportError(FRAME_ENCODING_ERROR, f"unknown frame type at {start}")  # rfc9000:12.4:4
-        cursor.position = start + 1
+        cursor.position = start + size
         try:
             frames.append(decoder(frame_type, cursor))
         except ValueError as error:

@@ -48,7 +48,7 @@ def _parameter(
     return field(default=default, metadata={"row": _Row(identifier, encode, decode, server_only)})
 
 
-def _integer(identifier: int, default: int = 0, minimum: int = 0, maximum: int = MAX_VARINT) -> Any:
+def _integer(identifier: int, default: int | None = 0, minimum: int = 0, maximum: int = MAX_VARINT) -> Any:
     def decode(data: bytes) -> int:
         value, end = decode_varint(data, 0)
         if end != len(data):
@@ -161,6 +161,8 @@ class TransportParameters:
     reset_stream_at: bool = _flag(0x1D)  # draft-ietf-quic-reliable-stream-reset section 3
     max_datagram_frame_size: int = _integer(0x20)
     grease_quic_bit: bool = _flag(0x2AB2)  # rfc9287:3:1
+    # In microseconds; None: the endpoint takes no ACK_FREQUENCY (draft-ietf-quic-ack-frequency section 3)
+    min_ack_delay: int | None = _integer(0xFF04DE1B, default=None)
 
     def as_dict(self) -> dict[str, object]:
         """Return the values by name, for observers; without what is absent and has no default."""

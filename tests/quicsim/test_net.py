@@ -416,3 +416,18 @@ def test_of_datagrams_that_nobody_takes_the_newest_are_kept() -> None:
         return [int.from_bytes(await conn.receive_datagram()) for _ in range(MAX_UNREAD_DATAGRAMS)]
 
     assert talk(client, server, client_options={"max_datagram_frame_size": 65_535}) == list(range(100, count))
+
+
+def test_an_application_may_ask_for_fewer_acknowledgments() -> None:
+    async def server(net: Net, conn: Connection) -> None:
+        await (await conn.accept_stream()).read_all()
+        await net.sleep("1s")
+
+    async def client(net: Net, conn: Connection) -> int:
+        conn.request_ack_frequency(30, 25 * MS, 3)
+        stream = await conn.open_stream(unidirectional=True)
+        await stream.write(bytes(500_000), end=True)
+        await stream.wait_sent()
+        return conn.stats.packets_received
+
+    assert talk(client, server, ack_frequency=True) < 100

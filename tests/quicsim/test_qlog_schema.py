@@ -185,6 +185,8 @@ PAYLOAD = b"".join(
         wire.encode_connection_close(0x128, 0, b"alert"),
         wire.encode_connection_close(3, None, b"\xff"),
         wire.encode_handshake_done(),
+        wire.encode_immediate_ack(),
+        wire.encode_ack_frequency(1, 10, 25_000, 3),
         wire.encode_datagram_header(2) + b"ab",
     )
 )

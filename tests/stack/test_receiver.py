@@ -21,6 +21,7 @@ from stack.wire.frames import (
     encode_path_challenge,
     encode_stream_header,
 )
+from stack.wire.varint import encode_varint
 from tests.support.pair import CLIENT_ADDRESS, MS, SERVER_ADDRESS, Pair
 
 PING = b"\x01"
@@ -105,7 +106,7 @@ def test_a_client_takes_tokens_unless_they_are_empty() -> None:
 def test_frames_in_packets_that_may_not_carry_them_are_refused(level: int, frame_type: int) -> None:
     """RFC 9000 table 3: Initial and Handshake packets carry PADDING, PING, ACK, CRYPTO and CONNECTION_CLOSE 0x1c."""
     pair, client, server = in_handshake(level)
-    pair.inject(client, bytes((frame_type,)) + PADDING, level)
+    pair.inject(client, encode_varint(frame_type) + PADDING, level)
     assert code_of(server) == PROTOCOL_VIOLATION
 
 

@@ -44,6 +44,7 @@ OF_EITHER: dict[str, st.SearchStrategy[Any]] = {
     "max_datagram_frame_size": VARINTS,
     "reset_stream_at": st.booleans(),
     "grease_quic_bit": st.booleans(),
+    "min_ack_delay": st.none() | VARINTS,
     "version_information": st.none()
     | st.lists(VERSIONS, min_size=1).flatmap(lambda all_: st.tuples(st.sampled_from(all_), st.just(tuple(all_)))),
 }
@@ -134,6 +135,7 @@ def test_the_wire_image_of_each_parameter() -> None:
         "max_datagram_frame_size": (65_535, "20048000ffff"),
         "reset_stream_at": (True, "1d00"),
         "grease_quic_bit": (True, "6ab200"),
+        "min_ack_delay": (1_000, "c0000000ff04de1b0243e8"),
     }
     for name, (value, expected) in wire.items():
         parameters = TransportParameters()
@@ -152,7 +154,7 @@ def test_a_preferred_address_may_offer_one_family_only(family: str) -> None:
 
 
 @pytest.mark.requirement("rfc9000:7.4.2:1")
-@given(st.integers(0x6AB3, MAX_VARINT), st.binary(max_size=40))
+@given(st.integers(0x6AB3, MAX_VARINT).filter(lambda identifier: identifier != 0xFF04DE1B), st.binary(max_size=40))
 def test_unknown_parameters_are_ignored(identifier: int, value: bytes) -> None:
     data = entry(identifier, value) + entry(0x0E, b"\x05")
     assert decode_transport_parameters(data, True) == TransportParameters(active_connection_id_limit=5)
