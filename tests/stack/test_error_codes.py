@@ -38,6 +38,7 @@ from stack.tls.engine import HANDSHAKE, INITIAL
 from stack.wire.frames import (
     ConnectionCloseFrame,
     encode_ack,
+    encode_ack_frequency,
     encode_connection_close,
     encode_crypto_header,
     encode_new_connection_id,
@@ -149,7 +150,7 @@ FOUND_BY_EITHER: dict[int, Callable[[bool], Outcome]] = {
     STREAM_LIMIT_ERROR: packets_of(lambda first: [stream(first + 4 * 100_000, 0, b"x")]),
     STREAM_STATE_ERROR: packets_of(lambda first: [stream(first ^ 1, 0, b"x")]),
     FINAL_SIZE_ERROR: packets_of(lambda first: [stream(first, 0, b"1234", True), stream(first, 4, b"5")]),
-    FRAME_ENCODING_ERROR: packets_of(lambda _: [b"\x1f"]),
+    FRAME_ENCODING_ERROR: packets_of(lambda _: [b"\x20"]),
     TRANSPORT_PARAMETER_ERROR: bad_parameters,
     CONNECTION_ID_LIMIT_ERROR: packets_of(
         lambda _: [encode_new_connection_id(n, 0, b"another%d" % n, bytes(15) + bytes((n,))) for n in range(4, 14)]
@@ -275,9 +276,11 @@ WELL_FORMED: dict[int, bytes] = {
     0x1B: b"\x1b" + bytes(8),
     0x1D: encode_connection_close(0, None, b""),
     0x1E: b"\x1e",
+    0x1F: b"\x1f",
     0x24: b"\x24" + bytes(4),
     0x30: b"\x30data",
     0x31: b"\x31\x04data",
+    0xAF: encode_ack_frequency(0, 1, 25_000, 1),
 }
 
 
@@ -320,7 +323,7 @@ def test_a_frame_in_a_packet_that_may_not_carry_it_is_refused(kind: int, level: 
 def test_an_initial_packet_that_turns_out_wrong_after_its_crypto_closes_the_connection(to_server: bool) -> None:
     pair, sender, judge = in_handshake(INITIAL, to_server)
     received = judge.stats.packets_received
-    pair.inject(sender, encode_crypto_header(5_000, 4) + b"data" + bytes(1200) + b"\x1f", INITIAL)
+    pair.inject(sender, encode_crypto_header(5_000, 4) + b"data" + bytes(1200) + b"\x20", INITIAL)
     assert judge.stats.packets_received == received + 1
     assert told(Outcome(pair, judge)) == {FRAME_ENCODING_ERROR}
 
