@@ -13,6 +13,7 @@ from stack.handshake import Handshake
 from stack.idle import IdleTimer
 from stack.key_phases import KeyPhases
 from stack.lifecycle import State
+from stack.limits import MAX_HANDSHAKE_NS, MAX_HANDSHAKE_RTTS
 from stack.migration import Migration
 from stack.negotiation import VersionNegotiation
 from stack.observer import Address, Observer
@@ -146,6 +147,9 @@ class Connection:
         self.ack_frequency = AckFrequency(config.ack_frequency, application.acks, self.recovery, self.control)
         self.closing = Closing(self.emit, self.recovery.pto_ns, self.trace)
         self.idle = IdleTimer(config.max_idle_timeout_ms * MILLISECOND, now, config.keep_alive_ms * MILLISECOND)
+        if not is_client:
+            patience_ns = max(MAX_HANDSHAKE_NS, round(MAX_HANDSHAKE_RTTS * config.initial_rtt_ms * MILLISECOND))
+            self.idle.give_up_at = now + patience_ns
         stream_trace = None if self.trace is None else StreamTrace()
         self.streams = StreamTable(
             config, is_client, self.control, self.emit, self.stats, self.current_path, stream_trace

@@ -1,6 +1,6 @@
 """An endpoint: routes datagrams to connections, accepts new ones, and turns its clock (RFC 9000 section 5.2)."""
 
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Final
 
 from stack.address_validation import AddressValidation
@@ -10,7 +10,7 @@ from stack.crypto.packet_protection import TLS_AES_128_GCM_SHA256, initial_secre
 from stack.errors import ConfigError
 from stack.events import ConnectionAccepted, ConnectionEvent, NewToken
 from stack.lifecycle import State
-from stack.limits import MAX_HALF_OPEN_CONNECTIONS
+from stack.limits import ALARMS_PER_CONNECTION, MAX_HALF_OPEN_CONNECTIONS
 from stack.observer import Address, Observer
 from stack.randomness import Randomness
 from stack.recovery.acknowledgments import NEVER
@@ -66,7 +66,7 @@ class Endpoint:
         self._alarms: list[tuple[int, int, Connection]] = []
         self._alarm_of: dict[int, int] = {}  # by identity of the connection: time of its earliest entry
         self._alarm_count = 0
-        self._half_open: dict[int, Connection] = {}
+        self._half_open: dict[int, Connection] = {}  # also those that end before, until they are forgotten
         self._outbox: list[Transmit] = []  # what needs no connection
         self._used_tokens: set[bytes] = set()
         self.accepting = config.accept  # a server that sets this to False refuses clients, and serves those it has
@@ -108,7 +108,7 @@ class Endpoint:
             if connection is None:
                 return
         connection.receive(data, source, destination, ecn, now)
-        if self._half_open and connection.closing.state is not State.HANDSHAKING:
+        if self._half_open and connection.handshake_complete:
             self._half_open.pop(id(connection), None)
         self.wake(connection)
 
@@ -312,6 +312,9 @@ class Endpoint:
             self._alarm_of[key] = at
             self._alarm_count += 1
             heappush(self._alarms, (at, self._alarm_count, connection))
+            if len(self._alarms) > ALARMS_PER_CONNECTION * len(self._alarm_of):
+                self._alarms = [alarm for alarm in self._alarms if self._alarm_of.get(id(alarm[2])) == alarm[0]]
+                heapify(self._alarms)
 
     def _forget(self, connection: Connection) -> None:
         key = id(connection)

@@ -17,6 +17,7 @@ from stack.lifecycle import State, Trigger
 from stack.limits import MAX_CRYPTO_BUFFER, MAX_NEW_TOKENS, MAX_TOKEN_LENGTH
 from stack.path.connection_ids import stateless_reset_token
 from stack.recovery.ack_frequency import MIN_ACK_DELAY_US
+from stack.recovery.acknowledgments import NEVER
 from stack.sent_frame import SentFrame
 from stack.stateless_reset import SHORTEST_ID
 from stack.tls import engine as tls
@@ -301,6 +302,7 @@ class Handshake:
             raise TransportError(CRYPTO_ERROR | 109, "no transport parameters")
         connection.closing.move(Trigger.COMPLETE, now)
         connection.handshake_complete = True
+        connection.idle.give_up_at = NEVER
         connection.local_ids.issue(self.peer_parameters.active_connection_id_limit)
         info = self._info
         connection.emit(

@@ -12,7 +12,7 @@ _PING_FRAME: Final = bytes((PING,))
 class IdleTimer:
     """When the connection is given up because nothing happens. `timeout_ns` 0 means never."""
 
-    __slots__ = ("_awaiting_reply", "_keep_alive_ns", "_started_at", "timeout_ns")
+    __slots__ = ("_awaiting_reply", "_keep_alive_ns", "_started_at", "give_up_at", "timeout_ns")
 
     def __init__(self, timeout_ns: int, now: int, keep_alive_ns: int = 0) -> None:
         """`keep_alive_ns`: how long nothing may happen before a PING is due; 0 for ever."""
@@ -20,6 +20,7 @@ class IdleTimer:
         self._keep_alive_ns = keep_alive_ns
         self._started_at = now
         self._awaiting_reply = False
+        self.give_up_at = NEVER  # the end of a handshake that takes too long, however much happens
 
     def negotiate(self, local_ms: int, peer_ms: int) -> None:
         """Use the smaller of the two timeouts; 0 counts as none (RFC 9000 section 10.1)."""
@@ -48,8 +49,9 @@ class IdleTimer:
     def expires_at(self, pto_ns: int) -> int:
         """The time to give up, at least three PTOs after the last sign of life (rfc9000:10.1:1)."""
         if not self.timeout_ns:
-            return NEVER
-        return self._started_at + max(self.timeout_ns, 3 * pto_ns)
+            return self.give_up_at
+        at = self._started_at + max(self.timeout_ns, 3 * pto_ns)
+        return at if at < self.give_up_at else self.give_up_at
 
     # PING, the control frame: it only has to be acknowledged, so a lost one is left to the probe timeout
 

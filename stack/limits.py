@@ -31,6 +31,9 @@ MAX_CRYPTO_PIECES: Final = 256
 # Packets that arrived before their keys, per connection: one flight of a server with a long chain.
 MAX_UNDECRYPTABLE_PACKETS: Final = 16
 
+# Bytes of the datagrams that these packets came in, per connection: datagrams may be as large as UDP allows.
+MAX_UNDECRYPTABLE_BYTES: Final = 65_536
+
 # PATH_CHALLENGE frames of one path to answer that have not been answered yet; more are dropped (CVE-2023-49295's
 # class).
 MAX_PATH_RESPONSES: Final = 8
@@ -54,6 +57,15 @@ MAX_HALF_OPEN_CONNECTIONS: Final = 10_000
 # Half-open connections from which on a client without a token is answered with Retry, unless Config says otherwise: one
 # that spoofs its address then gets no memory any more (RFC 9000 section 8.1.2).
 HALF_OPEN_BEFORE_RETRY: Final = 256
+
+# How long a handshake may take at a server, in ns, and in round trips of Config.initial_rtt_ms if that is longer: a
+# client that sends a PING now and then is never idle, and would keep its half-open connection for ever.
+MAX_HANDSHAKE_NS: Final = 60 * 1_000_000_000
+MAX_HANDSHAKE_RTTS: Final = 20
+
+# Wake-ups that an endpoint keeps for each connection on average, those overtaken by earlier ones included. A peer makes
+# deadlines come and go as it likes; what was overtaken is cleared away when there is more of it.
+ALARMS_PER_CONNECTION: Final = 8
 
 # How long a Retry's token is valid, in ns: it returns within a round trip, but perhaps only the fifth time that it is
 # sent (RFC 9000 section 8.1.4).
@@ -83,6 +95,11 @@ MAX_SKIPPED_NUMBERS: Final = 32
 # ACK-only packets in a row before a PING asks for an ACK of them, so that neither side's history grows without bound
 # (RFC 9000 section 13.2.4).
 MAX_NON_ELICITING_PACKETS: Final = 64
+
+# ACK-only packets after which those before them are forgotten although nobody acknowledged them, per space: a peer that
+# sends and never acknowledges would make us remember one for every two packets of its own. Packets in flight are
+# bounded by congestion control.
+MAX_ACK_ONLY_PACKETS: Final = 1_024
 
 # Bytes of a close reason that are sent; it must fit beside everything else in a packet.
 MAX_REASON_LENGTH: Final = 256

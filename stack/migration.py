@@ -175,7 +175,7 @@ class Migration:
         old = self._paths.active
         if path.local != old.local:
             self._left_at = (old.local, self._connection.spaces[2].acks.largest_received)
-        elif old.validated:
+        elif old.validated and not old.validation.under_way:  # else each turn of a peer would cost a full datagram
             self._validate(old, now)  # rfc9000:9.3.3:1
         self._change(path, now)
 

@@ -6,7 +6,7 @@ from stack.crypto.packet_protection import unprotect_header
 from stack.dispatch import ACK_ELICITING, ALLOWED, TABLE_SIZE, Handler, ReceivedPacket
 from stack.errors import FRAME_ENCODING_ERROR, PROTOCOL_VIOLATION, TransportError
 from stack.lifecycle import State
-from stack.limits import MAX_UNDECRYPTABLE_PACKETS
+from stack.limits import MAX_UNDECRYPTABLE_BYTES, MAX_UNDECRYPTABLE_PACKETS
 from stack.observer import PacketInfo
 from stack.wire import header as wire
 from stack.wire.frames import ONE_BYTE_TYPES
@@ -266,7 +266,8 @@ class Receiver:
     def _keep_undecryptable(self, packet: _Undecryptable, now: int) -> None:
         """Hold a packet until its keys come (RFC 9001 section 5.7)."""
         size = packet.end - packet.start
-        if len(self._undecryptable) >= MAX_UNDECRYPTABLE_PACKETS:
+        held = sum(len(other.data) for other in self._undecryptable)
+        if len(self._undecryptable) >= MAX_UNDECRYPTABLE_PACKETS or held + len(packet.data) > MAX_UNDECRYPTABLE_BYTES:
             self._drop(packet.packet_type, size, "key_unavailable", now)
             return
         self._undecryptable.append(packet)

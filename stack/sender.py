@@ -298,7 +298,11 @@ class Sender:
             if is_application:
                 self._write_application_frames(draft, room, now)
         draft.eliciting = draft.size > ack_size
-        if (space.probes and not draft.eliciting) or acks.wants_ping(draft.eliciting):
+        wants_ping = acks.wants_ping(draft.eliciting)
+        if (space.probes and not draft.eliciting) or (
+            # A full window waits for an ACK already, unless it is full of padded ACKs
+            wants_ping and (self._quota > 0 or not space.eliciting_in_flight)
+        ):
             parts.append(_PING_FRAME)  # rfc9002:6.2.4:3
             draft.size += 1
             draft.eliciting = True

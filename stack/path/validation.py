@@ -59,8 +59,11 @@ class PathValidation:
         self.resend_at = NEVER
 
     def on_response(self, data: bytes) -> bool | None:
-        """Take a PATH_RESPONSE: whether its challenge had full size, or None when it answers none of ours."""
-        return self._challenges.get(data)
+        """Take a PATH_RESPONSE: whether its challenge had full size, or None when it answers none of ours.
+
+        Each challenge is answered once: repeated answers to a small one must not call for a full one each.
+        """
+        return self._challenges.pop(data, None)
 
     def stop(self) -> None:
         """The outcome is known."""

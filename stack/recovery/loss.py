@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from stack.errors import PROTOCOL_VIOLATION, TransportError
+from stack.limits import MAX_ACK_ONLY_PACKETS
 from stack.observer import ConnectionObserver, RecoveryMetrics
 from stack.recovery.ack_frame import parse_ack
 from stack.recovery.acknowledgments import NEVER
@@ -87,6 +88,10 @@ class LossRecovery:
             if packet.ack_eliciting:
                 space.eliciting_in_flight += 1
                 space.last_eliciting_sent_at = packet.sent_at
+        else:
+            space.ack_only += 1
+            if space.ack_only > MAX_ACK_ONLY_PACKETS:
+                space.forget_ack_only(packet.packet_number - MAX_ACK_ONLY_PACKETS)
 
     # Acknowledgment
 

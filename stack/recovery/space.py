@@ -21,6 +21,7 @@ class PacketNumberSpace:
     """
 
     __slots__ = (
+        "ack_only",
         "acks",
         "checkpoint",
         "crypto",
@@ -67,6 +68,7 @@ class PacketNumberSpace:
         self.last_skipped = -1
         self.number_limit = NEVER  # the first packet number that may not be used
         self.sent: deque[SentPacket] = deque()
+        self.ack_only = 0  # packets sent that are not in flight, since they were last forgotten
         self.marks = SentMarks()
         self.largest_acked = -1
         self.eliciting_in_flight = 0
@@ -90,6 +92,14 @@ class PacketNumberSpace:
     def number_after(self, number: int) -> int:
         """The number of the packet that was sent after packet `number`."""
         return number + 2 if number + 1 in self.skipped else number + 1
+
+    def forget_ack_only(self, before: int) -> None:
+        """Forget packets that are not in flight with numbers below `before`, acknowledged or not.
+
+        Nothing but that their ACK frames arrived remains untold, and later ones tell more.
+        """
+        self.ack_only = 0
+        self.sent = deque(packet for packet in self.sent if packet.in_flight or packet.packet_number >= before)
 
     def take_acknowledged(self, ranges: list[tuple[int, int]]) -> tuple[list[SentPacket], list[SentPacket]]:
         """Remove what `ranges` (largest first, inclusive) acknowledge.
