@@ -25,6 +25,10 @@ BYTES_PER_PIECE: Final = 1_024
 # Pieces that may wait in any case, however small the window: frames of many streams share packets.
 MAX_PIECES: Final = 1_024
 
+# Data of fewer bytes than this that comes in order is joined with what waits for the application before it, up to
+# BYTES_PER_PIECE: as an object of its own it would take some 40 bytes more than flow control counts.
+SMALL_DATA: Final = 64
+
 # Pieces of CRYPTO data that may wait, per level; a ClientHello cut up on purpose has dozens.
 MAX_CRYPTO_PIECES: Final = 256
 

@@ -1,5 +1,6 @@
 """Bytes back in order (RFC 9000 section 2.2)."""
 
+from stack.limits import BYTES_PER_PIECE, SMALL_DATA
 from stack.ranges import RangeSet
 
 
@@ -15,8 +16,8 @@ class Pieces:
 class Reassembly:
     """Bytes that arrive in any order, given out in order. Used by streams and by CRYPTO.
 
-    In-order data is queued as it came. Data beyond a gap goes into one buffer that starts at the gap, so overlaps cost
-    nothing and memory is bounded by the window.
+    In-order data is queued as it came, small pieces joined. Data beyond a gap goes into one buffer that starts at the
+    gap, so overlaps cost nothing and memory is bounded by the window.
     """
 
     __slots__ = ("_beyond", "_pending", "_pieces", "_ready", "received")
@@ -40,8 +41,13 @@ class Reassembly:
         if offset == start and not self._pending.starts:
             if not data:
                 return False
-            self._ready.append(data)
-            self.received = start + len(data)
+            size = len(data)
+            ready = self._ready
+            if size < SMALL_DATA and ready and len(ready[-1]) < BYTES_PER_PIECE:
+                ready[-1] += data
+            else:
+                ready.append(data)
+            self.received = start + size
             return True
         end = offset + len(data)
         if end <= start or not data:
