@@ -6,7 +6,6 @@ import pytest
 
 from stack.connection import Connection
 from stack.wire.frames import (
-    encode_ack,
     encode_crypto_header,
     encode_data_blocked,
     encode_datagram_header,
@@ -24,6 +23,7 @@ from stack.wire.frames import (
     encode_stream_header,
     encode_streams_blocked,
 )
+from tests.support.attack import acknowledgment
 from tests.support.pair import Pair
 from tests.support.toll import held, lines_run
 
@@ -70,19 +70,6 @@ TO_CLIENT: dict[str, Flood] = {
 
 # NewSessionTicket of 100 bytes: lifetime, age_add, no nonce, a ticket of 83 bytes, no extensions
 TICKET = b"\x04\0\0\x60" + bytes(3) + b"\x3c" + bytes(4) + b"\0" + b"\0\x53"
-
-
-def acknowledgment(connection: Connection) -> bytes:
-    """An ACK frame of everything that `connection` has sent."""
-    space = connection.spaces[2]
-    end = space.next_packet_number
-    skipped = sorted((number for number in space.skipped if number < end), reverse=True)
-    ranges = []
-    for number in [*skipped, -1]:
-        if number + 1 < end:
-            ranges.append((number + 1, end - 1))
-        end = number
-    return encode_ack(ranges, 0)
 
 
 class Attack:
