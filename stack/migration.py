@@ -197,6 +197,7 @@ class Migration:
         if path in self._waiting:
             self._waiting.remove(path)
         self._connection.endpoint.unwatch_path(self._connection, path.local, path.remote)
+        self._connection.recovery.forget_path(path, now)
 
     def on_validated(self, path: Path, now: int) -> None:
         """A path works: use it if it waited for that, and forget those that are not needed any more."""

@@ -1,5 +1,6 @@
 """Loss detection and probe timeout (RFC 9002 sections 5 and 6, appendix A)."""
 
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -354,6 +355,21 @@ class LossRecovery:
         space.discarded = True
         self._live.remove(space)
         self.pto_count = 0  # rfc9002:6.2.2:4
+        self.arm(now)
+
+    def forget_path(self, path: "Path", now: int) -> None:
+        """What is in flight on a path that is no more counts as lost: no ACK need ever come, and paths come and go."""
+        if not path.bytes_in_flight:
+            return
+        for space in self._live:
+            gone = [packet for packet in space.sent if packet.path is path]
+            if gone:
+                space.sent = deque(packet for packet in space.sent if packet.path is not path)
+                space.eliciting_in_flight -= sum(packet.ack_eliciting for packet in gone)
+                for packet in gone:
+                    for sent in packet.frames:
+                        sent[0].on_lost(sent, now)
+        path.bytes_in_flight = 0
         self.arm(now)
 
     def on_path_changed(self, now: int) -> None:

@@ -1,4 +1,4 @@
-"""Attackers without keys: forged sources, junk, first packets that nobody means. They get little memory and few answers."""
+"""Attackers without keys: forged sources, junk, first packets that nobody means. They get little for it."""
 
 from collections.abc import Callable
 
