@@ -108,6 +108,13 @@ def test_a_handshake_that_never_ends_is_given_up(idle_ms: int) -> None:
     assert pair.server.connections == {}
 
 
+def test_a_connection_outlives_the_time_for_its_handshake() -> None:
+    pair = Pair(client={"keep_alive_ms": 5_000})
+    client, server = pair.established()
+    pair.run_for(2 * MAX_HANDSHAKE_NS)
+    assert pair.transfer(client, server, b"still here")[1] == b"still here"
+
+
 def test_a_handshake_may_take_long_where_round_trips_do() -> None:
     pair = Pair(
         delay_ns=40 * SECOND,
