@@ -56,6 +56,7 @@ class Connection:
         self._incoming: Inbox[Stream] = Inbox(runner.new_future, "a stream of the peer's")
         # rfc9221:5.3:1 what the application does not take in time
         self._datagrams: Inbox[bytes] = Inbox(runner.new_future, "a datagram", MAX_UNREAD_DATAGRAMS)
+        self._sessions: Inbox[bytes] = Inbox(runner.new_future, "a session to resume")
         self.on_datagram_fate: Callable[[events.DatagramAcked | events.DatagramLost], object] | None = None
         self._waiting: deque[Future[None]] = deque()  # for the handshake, or for one more stream
         self._waiting_ended: deque[Future[None]] = deque()
@@ -95,6 +96,10 @@ class Connection:
     async def accept_stream(self) -> Stream:
         """Return the next stream that the peer opened."""
         return await self._incoming.get()
+
+    async def session(self) -> bytes:
+        """Return the next session that the server allows to resume: option `session` of one connection to it."""
+        return await self._sessions.get()
 
     def send_datagram(
         self, data: bytes | memoryview, *, expires_at: int | None = None, urgency: int = DEFAULT_URGENCY
@@ -190,6 +195,8 @@ class Connection:
                 self._wake()
             case events.ConnectionEnded():
                 self._end(event)
+            case events.NewSession(session):
+                self._sessions.put(session)
             case events.NewToken():
                 pass  # nobody waits for it
 

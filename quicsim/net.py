@@ -84,7 +84,7 @@ def server_config(credentials: Credentials, alpn: Iterable[str], options: dict[s
 def _split(options: dict[str, Any], tls_class: type) -> tuple[dict[str, Any], dict[str, Any]]:
     """Split options into those of the TLS factory and the endpoint's."""
     set_here = {"tls", "alpn", "trust", "credentials"}
-    tls_names = [field.name for field in fields(tls_class) if field.name not in set_here]
+    tls_names = [field.name for field in fields(tls_class) if field.init and field.name not in set_here]
     own_names = [field.name for field in fields(Config) if field.name not in set_here]
     for name in options:
         if name not in tls_names and name not in own_names:

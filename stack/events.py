@@ -45,6 +45,20 @@ class NewToken:
 
 
 @dataclass(frozen=True, slots=True)
+class NewSession:
+    """The server gave a ticket: `session` is for `stack.tls.config.ClientTls`, for one connection to that server.
+
+    `early_data` tells whether that connection may send 0-RTT; `lifetime` is in seconds, from now on. It only resumes
+    if the connection starts in QUIC version `version`.
+    """
+
+    session: bytes
+    early_data: bool
+    lifetime: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class StreamOpened:
     """The peer opened a stream, or `count` of its type at once: `stream_id` and those that follow, each 4 higher.
 
@@ -155,6 +169,7 @@ ConnectionEvent = (
     HandshakeCompleted
     | HandshakeConfirmed
     | NewToken
+    | NewSession
     | StreamOpened
     | StreamReadable
     | StreamWritable

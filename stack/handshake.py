@@ -12,7 +12,7 @@ from stack.errors import (
     VERSION_NEGOTIATION_ERROR,
     TransportError,
 )
-from stack.events import HandshakeCompleted, HandshakeConfirmed, NewToken
+from stack.events import HandshakeCompleted, HandshakeConfirmed, NewSession, NewToken
 from stack.lifecycle import State, Trigger
 from stack.limits import MAX_CRYPTO_BUFFER, MAX_NEW_TOKENS, MAX_TOKEN_LENGTH
 from stack.path.connection_ids import stateless_reset_token
@@ -82,8 +82,15 @@ class Handshake:
             self._engine = factory.client(server_name, self._encode_local_parameters(now), connection.rng)
         else:
             self._engine = factory.server(lambda peer: self._answer_parameters(peer, now), connection.rng)
+        self._bind_sessions()
         self._engine.start(now)
         self._take_events(now)
+
+    def _bind_sessions(self) -> None:
+        """Let TLS resume only sessions of our version: first that of the attempt, then the negotiated one."""
+        if self._engine is not None:
+            # rfc9369:5:1 rfc9369:5:2
+            self._engine.set_context(self._connection.version.number.to_bytes(4))
 
     def restart(self, now: int) -> None:
         """Start TLS anew, for another attempt in the version that the connection has now (rfc9368:6:2)."""
@@ -256,6 +263,8 @@ class Handshake:
                 trace.alpn_selected(now, event.alpn)
         elif isinstance(event, tls.Completed):
             self._complete(event.peer_certificates, now)
+        elif isinstance(event, tls.SessionTicket):
+            connection.emit(NewSession(event.blob, event.early_data, event.lifetime, connection.version.number))
         elif isinstance(event, tls.Alert):
             # rfc9001:4.8:1
             code = PROTOCOL_VIOLATION if event.protocol_violation else CRYPTO_ERROR | event.description
@@ -304,6 +313,7 @@ class Handshake:
         connection.handshake_complete = True
         connection.idle.give_up_at = NEVER
         connection.local_ids.issue(self.peer_parameters.active_connection_id_limit)
+        self._bind_sessions()
         info = self._info
         connection.emit(
             HandshakeCompleted(
@@ -318,6 +328,8 @@ class Handshake:
             connection.control.owe(self, _HANDSHAKE_DONE_KEY)
             self.offer_token(now)
             self._confirm(now)
+            if self._engine is not None:
+                self._engine.send_ticket(now)
 
     def _confirm(self, now: int) -> None:
         connection = self._connection

@@ -117,3 +117,19 @@ MAX_UNREAD_DATAGRAMS: Final = 1_024
 
 # Datagrams that one call of transmit() may produce for one connection, so that one connection can't starve the rest.
 MAX_DATAGRAMS_PER_TRANSMIT: Final = 64
+
+# Pre-shared keys of a ClientHello that a server looks at: each one that could be a ticket costs a decryption.
+MAX_PSK_IDENTITIES: Final = 8
+
+# How much a client's idea of a ticket's age may differ from the server's for 0-RTT, in ns (RFC 8446 section 8.3): its
+# clock's drift, and the time that its ClientHello takes.
+EARLY_DATA_AGE_TOLERANCE_NS: Final = 10 * 1_000_000_000
+
+# Tickets remembered because they were used for 0-RTT; while there are so many, no further 0-RTT is accepted.
+MAX_STRIKES: Final = 65_536
+
+# Session tickets that a client takes from one connection; a server that sends more is ignored.
+MAX_SESSION_TICKETS: Final = 8
+
+# Bytes of certificates that a ticket carries: a client with a longer chain gets no ticket.
+MAX_TICKET_CERTIFICATES: Final = 16_384

@@ -16,6 +16,7 @@ DECRYPT_ERROR: Final = 51
 PROTOCOL_VERSION: Final = 70
 MISSING_EXTENSION: Final = 109
 UNSUPPORTED_EXTENSION: Final = 110
+CERTIFICATE_REQUIRED: Final = 116
 NO_APPLICATION_PROTOCOL: Final = 120
 
 NAMES: Final[dict[int, str]] = {
@@ -44,7 +45,7 @@ NAMES: Final[dict[int, str]] = {
     112: "unrecognized_name",
     113: "bad_certificate_status_response",
     115: "unknown_psk_identity",
-    116: "certificate_required",
+    CERTIFICATE_REQUIRED: "certificate_required",
     NO_APPLICATION_PROTOCOL: "no_application_protocol",
 }
 

@@ -42,7 +42,7 @@ MIN_RSA_BITS: Final = 2048
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a server proves its identity with: DER certificates, leaf first, and the leaf's private key.
+    """What an endpoint proves its identity with: DER certificates, leaf first, and the leaf's private key.
 
     Raises ConfigError for a certificate that can't be used or a key that is not the leaf's.
     """
@@ -78,13 +78,20 @@ class Pinned:
 
     def verify(self, chain: tuple[bytes, ...], server_name: str | None) -> None:
         """Check that the chain's leaf is one of the pins. Raises HandshakeError unknown_ca."""
+        self.verify_client(chain)
+
+    def verify_client(self, chain: tuple[bytes, ...]) -> None:
+        """Check that the chain's leaf is one of the pins. Raises HandshakeError unknown_ca."""
         if chain[0] not in self.certificates:
             raise HandshakeError(UNKNOWN_CA, "the peer's certificate is not the pinned one")
 
 
 @dataclass(frozen=True, slots=True)
 class Authorities:
-    """Trust in servers whose name these roots (DER) vouch for at instant `at` (naive means UTC)."""
+    """Trust in servers whose name, and clients whose certificate, these roots (DER) vouch for.
+
+    They do so at instant `at` (naive means UTC).
+    """
 
     certificates: tuple[bytes, ...]
     at: datetime
@@ -102,6 +109,10 @@ class Authorities:
         if server_name is None:
             raise HandshakeError(BAD_CERTIFICATE, "no server name to verify the certificate for")
         _verify_chain(self, chain, server_name)
+
+    def verify_client(self, chain: tuple[bytes, ...]) -> None:
+        """Check a client's chain. Raises HandshakeError as `verify` does."""
+        _verify_chain(self, chain, None)
 
 
 Trust = Pinned | Authorities
@@ -160,18 +171,21 @@ def leaf_kind(der: bytes) -> str | None:
 
 
 @lru_cache(maxsize=64)
-def _verify_chain(authorities: Authorities, chain: tuple[bytes, ...], server_name: str) -> None:
-    """Verify once per process what is the same each time: only a success is kept."""
+def _verify_chain(authorities: Authorities, chain: tuple[bytes, ...], server_name: str | None) -> None:
+    """Verify once per process what is the same each time: only a success is kept. No name: a client's chain."""
     if len(chain) > MAX_CHAIN_LENGTH:
         raise HandshakeError(BAD_CERTIFICATE, f"a chain of {len(chain)} certificates is too long")
     leaf, *intermediates = [parse_certificate(der) for der in chain]
     roots = [parse_certificate(der) for der in authorities.certificates]
     at = authorities.at if authorities.at.tzinfo is None else authorities.at.astimezone(UTC).replace(tzinfo=None)
-    address = literal_address(server_name)
     try:
         builder = PolicyBuilder().store(Store(roots)).time(at)
-        verifier = builder.build_server_verifier(IPAddress(address) if address else DNSName(server_name))
-        verifier.verify(leaf, intermediates)
+        if server_name is None:
+            builder.build_client_verifier().verify(leaf, intermediates)
+        else:
+            address = literal_address(server_name)
+            name = IPAddress(address) if address else DNSName(server_name)
+            builder.build_server_verifier(name).verify(leaf, intermediates)
     except VerificationError as error:
         raise _diagnose(leaf, intermediates, roots, at, str(error)) from None
     except Exception as error:  # a certificate's extensions are parsed here, each parser with errors of its own

@@ -1,17 +1,22 @@
 """Factories of the stack's own TLS 1.3 engines: whom to trust, who we are, and what may be negotiated."""
 
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from stack.errors import ConfigError
+from stack.limits import MAX_SESSION_TICKETS
 from stack.randomness import Randomness
 from stack.tls.certificates import Authorities, Credentials, Pinned, Trust
 from stack.tls.client import ClientHandshake
 from stack.tls.engine import LocalTransportParameters
 from stack.tls.groups import GROUPS, P256, P384, X25519
+from stack.tls.messages import MAX_TICKET_LIFETIME
+from stack.tls.psk import PSK_DHE_KE, PSK_KE, ExternalPsk
 from stack.tls.schedule import AES_128_GCM_SHA256, AES_256_GCM_SHA384, CHACHA20_POLY1305_SHA256, SUITES
 from stack.tls.server import ServerHandshake
+from stack.tls.session import decode_session
 from stack.tls.signatures import SCHEMES
+from stack.tls.tickets import KEY_LENGTH, TicketOffice
 
 DEFAULT_ALPN = ("quicsim",)
 CLIENT_SUITES = (AES_128_GCM_SHA256, AES_256_GCM_SHA384, CHACHA20_POLY1305_SHA256)
@@ -26,12 +31,21 @@ def _check_numbers(field: str, values: tuple[int, ...], known: Container[int], n
         raise ConfigError(f"{field} = ({shown}): must be one or more of {names}, none twice")
 
 
-def _check_common(alpn: tuple[str, ...], suites: tuple[int, ...], groups: tuple[int, ...]) -> None:
+def _check_common(
+    alpn: tuple[str, ...],
+    suites: tuple[int, ...],
+    groups: tuple[int, ...],
+    psks: tuple[ExternalPsk, ...],
+    psk_modes: tuple[int, ...],
+) -> None:
     """Check the fields that both factories have. Raises ConfigError."""
     if not isinstance(alpn, tuple) or not alpn or not all(1 <= len(protocol.encode()) <= 255 for protocol in alpn):
         raise ConfigError(f"alpn = {alpn!r}: must be a tuple of one or more names of 1 to 255 bytes")
     _check_numbers("suites", suites, SUITES, ", ".join(f"0x{suite:04x}" for suite in SUITES))
     _check_numbers("groups", groups, GROUPS, ", ".join(f"0x{group:04x}" for group in GROUPS))
+    _check_numbers("psk_modes", psk_modes, (PSK_KE, PSK_DHE_KE), "0x0000 (psk_ke), 0x0001 (psk_dhe_ke)")
+    if len({psk.identity for psk in psks}) != len(psks):
+        raise ConfigError("psks: must not have an identity twice")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +56,16 @@ class ClientTls:
     `groups` and `signatures` are in order of preference. `key_shares` is the number of `groups`, from the
     first on, for which the ClientHello carries a key share.
 
+    `credentials` are shown to servers that ask for a certificate; `deterministic` as in `ServerTls`.
+
+    `session` is what a SessionTicket event of an earlier connection to the same server gave, to resume that
+    session; each should be used once (RFC 8446 appendix C.4). Its ticket's age is told by the engine's clock, so it
+    is of no use where that has started anew. With `early_data`, 0-RTT is offered if the session allows it. Without
+    `tickets`, servers are not told that we could use any, and those that come are dropped.
+
+    `psks` are keys that are shared with servers already; one that takes none of them proves itself to `trust`.
+    `psk_modes`: how keys of either kind are used, in order of preference; PSK_KE gives up forward secrecy.
+
     Raises ConfigError naming the field, its value and what would be right.
     """
 
@@ -51,13 +75,22 @@ class ClientTls:
     groups: tuple[int, ...] = DEFAULT_GROUPS
     signatures: tuple[int, ...] = tuple(SCHEMES)
     key_shares: int = 1
+    credentials: Credentials | None = None
+    deterministic: bool = False
+    session: bytes | None = field(default=None, repr=False)
+    tickets: bool = True
+    early_data: bool = False
+    psks: tuple[ExternalPsk, ...] = ()
+    psk_modes: tuple[int, ...] = (PSK_DHE_KE,)
 
     def __post_init__(self) -> None:
-        _check_common(self.alpn, self.suites, self.groups)
+        _check_common(self.alpn, self.suites, self.groups, self.psks, self.psk_modes)
         names = ", ".join(f"0x{number:04x} ({scheme.name})" for number, scheme in SCHEMES.items())
         _check_numbers("signatures", self.signatures, SCHEMES, names)
         if not 1 <= self.key_shares <= len(self.groups):
             raise ConfigError(f"key_shares = {self.key_shares}: must be from 1 to the {len(self.groups)} groups")
+        if self.session is not None:
+            decode_session(self.session)
 
     def client(
         self, server_name: str | None, transport_parameters: LocalTransportParameters, rng: Randomness
@@ -71,7 +104,8 @@ class ClientTls:
             raise ConfigError("server_name = None: verifying a certificate needs the server's name or address")
         if server_name is not None:
             _check_server_name(server_name)
-        return ClientHandshake(self, self._trust(), server_name, transport_parameters, rng)
+        session = None if self.session is None else decode_session(self.session)
+        return ClientHandshake(self, self._trust(), session, server_name, transport_parameters, rng)
 
     def server(
         self,
@@ -99,6 +133,16 @@ class ServerTls:
     randomness, so that a seeded run is exact; they are then computed in Python, in time that depends on the key:
     for simulations only. Everything else is always exact.
 
+    `client_auth` tells whether clients are asked for a certificate that `client_trust` accepts: "none"; "request", for
+    those that have one; or "require". A pre-shared key makes up for it.
+
+    `tickets` are issued to each client that can use them, valid for `ticket_lifetime` seconds, sealed with
+    `ticket_key` of 32 bytes; without one, with a random key, so that no other process can open them. `early_data`
+    lets clients send 0-RTT with a ticket, once each, as far as this object's connections are concerned.
+
+    `psks` are keys that clients have already, which prove both ends instead of a certificate. `psk_modes`: how keys
+    of either kind may be used, in order of preference; PSK_KE gives up forward secrecy.
+
     Raises ConfigError naming the field, its value and what would be right.
     """
 
@@ -108,9 +152,31 @@ class ServerTls:
     groups: tuple[int, ...] = DEFAULT_GROUPS
     enforce_groups: bool = False
     deterministic: bool = False
+    client_auth: str = "none"
+    client_trust: Pinned | Authorities | None = None
+    tickets: int = 0
+    ticket_lifetime: int = 86_400
+    ticket_key: bytes | None = field(default=None, repr=False)
+    early_data: bool = False
+    psks: tuple[ExternalPsk, ...] = ()
+    psk_modes: tuple[int, ...] = (PSK_DHE_KE,)
+    office: TicketOffice = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        _check_common(self.alpn, self.suites, self.groups)
+        _check_common(self.alpn, self.suites, self.groups, self.psks, self.psk_modes)
+
+        if self.client_auth not in ("none", "request", "require"):
+            raise ConfigError(f'client_auth = {self.client_auth!r}: must be "none", "request" or "require"')
+        if (self.client_auth == "none") != (self.client_trust is None):
+            raise ConfigError('client_trust: must be set if client_auth is not "none", and only then')
+        if not 0 <= self.tickets <= MAX_SESSION_TICKETS:
+            raise ConfigError(f"tickets = {self.tickets}: must be from 0 to {MAX_SESSION_TICKETS}")
+        if not 1 <= self.ticket_lifetime <= MAX_TICKET_LIFETIME:
+            # rfc8446:4.6.1:9
+            raise ConfigError(f"ticket_lifetime = {self.ticket_lifetime}: must be 1 to {MAX_TICKET_LIFETIME} seconds")
+        if self.ticket_key is not None and len(self.ticket_key) != KEY_LENGTH:
+            raise ConfigError(f"ticket_key has {len(self.ticket_key)} bytes: must have {KEY_LENGTH}")
+        object.__setattr__(self, "office", TicketOffice(self.ticket_key))
 
     def client(
         self,
@@ -127,7 +193,7 @@ class ServerTls:
         A callable as `transport_parameters` gets the client's, undecoded; what it raises passes through
         `feed`.
         """
-        return ServerHandshake(self, transport_parameters, rng)
+        return ServerHandshake(self, self.office, transport_parameters, rng)
 
 
 def _check_server_name(name: str) -> None:

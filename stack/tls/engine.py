@@ -57,8 +57,19 @@ class HandshakeInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class RememberedParameters:
+    """A client may send 0-RTT: the server's transport parameters and protocol of the session that it resumes.
+
+    Comes before the early secret.
+    """
+
+    data: bytes
+    alpn: str
+
+
+@dataclass(frozen=True, slots=True)
 class EarlyData:
-    """Whether the server accepted 0-RTT."""
+    """Whether the server accepted 0-RTT; only where the client offered it."""
 
     accepted: bool
 
@@ -106,6 +117,7 @@ Event = (
     | NewSecret
     | PeerTransportParameters
     | HandshakeInfo
+    | RememberedParameters
     | EarlyData
     | Completed
     | SessionTicket
@@ -130,6 +142,9 @@ class Engine(Protocol):
     def set_waker(self, waker: Callable[[], None]) -> None:
         """`waker` is called when events appear although the transport fed nothing."""
 
+    def set_context(self, context: bytes) -> None:
+        """What sessions belong to from now on, such as a version: they are resumed only in an equal context."""
+
     def start(self, now: int) -> None:
         """A client makes its ClientHello; a server does nothing. `now` in ns."""
 
@@ -140,7 +155,7 @@ class Engine(Protocol):
         """The oldest event not yet taken, or None."""
 
     def send_ticket(self, now: int) -> None:
-        """A server queues a NewSessionTicket; allowed once Completed."""
+        """A server queues NewSessionTickets, as many as it is configured to; allowed once Completed."""
 
     def export_keying_material(self, label: bytes, context: bytes, length: int) -> bytes:
         """RFC 8446 section 7.5's exporter."""

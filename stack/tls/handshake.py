@@ -12,6 +12,7 @@ from stack.randomness import Randomness
 from stack.tls.alerts import DECODE_ERROR, DECRYPT_ERROR, UNEXPECTED_MESSAGE, HandshakeError
 from stack.tls.engine import (
     APPLICATION,
+    EARLY,
     HANDSHAKE,
     LEVEL_NAMES,
     READ,
@@ -39,10 +40,13 @@ class Handshake:
         "_buffer",
         "_client_random",
         "_client_secret",
+        "_context",
         "_events",
         "_exporter_secret",
+        "_now",
         "_peer_certificates",
         "_prefix",
+        "_resumption_secret",
         "_rng",
         "_schedule",
         "_server_name",
@@ -71,6 +75,9 @@ class Handshake:
         self._client_secret = b""  # handshake traffic secrets, for the two Finished
         self._server_secret = b""
         self._exporter_secret = b""
+        self._resumption_secret = b""
+        self._context = b""  # of sessions
+        self._now = 0
         self._prefix = b""  # of the transcript: what stands for a first ClientHello, and the HelloRetryRequest
         self._peer_certificates: tuple[bytes, ...] = ()
 
@@ -87,6 +94,10 @@ class Handshake:
     def set_waker(self, waker: Callable[[], None]) -> None:
         """Nothing to do: this engine answers at once."""
 
+    def set_context(self, context: bytes) -> None:
+        """Bind sessions to `context`, of up to 255 bytes: they are resumed only in an equal one."""
+        self._context = context
+
     def start(self, now: int) -> None:
         """A server does nothing; a client makes its ClientHello."""
 
@@ -99,6 +110,7 @@ class Handshake:
         """
         if self._state is State.ENDED or not data:
             return
+        self._now = now
         try:
             self._receive(level, data)
         except HandshakeError as alert:
@@ -114,7 +126,7 @@ class Handshake:
         return self._events.popleft() if self._events else None
 
     def send_ticket(self, now: int) -> None:
-        """Nothing: this engine issues no tickets, and its clients drop those that they get."""
+        """Nothing, at a client."""
 
     def export_keying_material(self, label: bytes, context: bytes, length: int) -> bytes:
         """Return `length` bytes bound to this connection (RFC 8446 section 7.5).
@@ -140,7 +152,7 @@ class Handshake:
         self._state = State.ENDED
         self._buffer.clear()
         self._prefix = b""
-        self._client_secret = self._server_secret = self._exporter_secret = b""
+        self._client_secret = self._server_secret = self._exporter_secret = self._resumption_secret = b""
         self._schedule = KeySchedule("sha256")
 
     def _receive(self, level: int, data: bytes) -> None:
@@ -205,6 +217,12 @@ class Handshake:
 
     def _secret(self, level: int, direction: int, secret: bytes) -> None:
         self._events.append(NewSecret(level, direction, self._suite, secret))
+
+    def _enter_early(self, schedule: KeySchedule, suite: int, direction: int) -> None:
+        """Give out the secret of 0-RTT packets; the transcript must reach to the ClientHello."""
+        secret = schedule.derive(b"c e traffic")
+        self._log("CLIENT_EARLY_TRAFFIC_SECRET", secret)
+        self._events.append(NewSecret(EARLY, direction, suite, secret))
 
     def _enter_handshake(self, shared_secret: bytes, client: bool) -> None:
         """Give out the handshake traffic secrets; the transcript must reach to ServerHello."""

@@ -9,6 +9,7 @@ from stack.tls.alerts import DECODE_ERROR, ILLEGAL_PARAMETER, MISSING_EXTENSION,
 from stack.tls.codec import Reader
 from stack.tls.extensions import CLIENT_HELLO, HELLO_RETRY_REQUEST, SERVER_HELLO, TLS_1_3
 from stack.tls.messages import encode_message
+from stack.tls.psk import PskOffer, parse_modes, parse_offer, parse_selected
 
 LEGACY_VERSION: Final = b"\x03\x03"
 SSL_3: Final = b"\x03\x00"
@@ -31,15 +32,18 @@ class ClientHello:
     server_name: str | None
     alpn: tuple[bytes, ...] | None
     transport_parameters: bytes | None
+    psk_modes: tuple[int, ...]  # none when absent
+    psk: PskOffer | None
 
 
 @dataclass(frozen=True, slots=True)
 class ServerHello:
-    """A ServerHello of TLS 1.3."""
+    """A ServerHello of TLS 1.3; None stands for an extension that is absent."""
 
     random: bytes
     suite: int
-    share: tuple[int, bytes]  # group and public key
+    share: tuple[int, bytes] | None  # group and public key
+    psk: int | None  # index among the client's identities
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,13 @@ def parse_client_hello(body: bytes) -> ClientHello:
     signatures = found.get(extensions.SIGNATURE_ALGORITHMS)
     key_shares = found.get(extensions.KEY_SHARE)
     protocols = found.get(extensions.ALPN)
+    modes = found.get(extensions.PSK_KEY_EXCHANGE_MODES)
+    psk = found.get(extensions.PRE_SHARED_KEY)
+    if found.get(extensions.EARLY_DATA):
+        raise HandshakeError(DECODE_ERROR, "ClientHello's early_data must be empty")
+    if extensions.EARLY_DATA in found and psk is None:
+        # rfc8446:4.2.10:1
+        raise HandshakeError(ILLEGAL_PARAMETER, "early_data without pre_shared_key")
     return ClientHello(
         random,
         suites,
@@ -93,6 +104,8 @@ def parse_client_hello(body: bytes) -> ClientHello:
         None if names is None else extensions.parse_server_name(names),
         None if protocols is None else extensions.parse_alpn(protocols),
         found.get(extensions.QUIC_TRANSPORT_PARAMETERS),
+        () if modes is None else parse_modes(modes),
+        None if psk is None else parse_offer(psk),
     )
 
 
@@ -141,9 +154,15 @@ def parse_server_hello(body: bytes, offered: Container[int]) -> ServerHello | He
             None if share is None else extensions.parse_selected_group(share),
             None if cookie is None else extensions.parse_cookie(cookie),
         )
-    if share is None:
-        raise HandshakeError(MISSING_EXTENSION, "ServerHello has no key_share")
-    return ServerHello(random, suite, extensions.parse_key_share(share))
+    psk = found.get(extensions.PRE_SHARED_KEY)
+    if share is None and psk is None:
+        raise HandshakeError(MISSING_EXTENSION, "ServerHello has neither key_share nor pre_shared_key")
+    return ServerHello(
+        random,
+        suite,
+        None if share is None else extensions.parse_key_share(share),
+        None if psk is None else parse_selected(psk),
+    )
 
 
 def _check_version(legacy_version: bytes, random: bytes, selected: bytes | None) -> None:
@@ -169,10 +188,14 @@ def encode_client_hello(random: bytes, suites: tuple[int, ...], block: bytes) ->
     return encode_message(CLIENT_HELLO, body + codec.vector16(block))
 
 
-def encode_server_hello(random: bytes, suite: int, group: int, public: bytes) -> bytes:
-    """Return a ServerHello that chooses TLS 1.3, `suite` and `group`."""
-    share = extensions.encode_key_share(group, public)
-    return _encode_server_hello(random, suite, extensions.encode_extension(extensions.KEY_SHARE, share))
+def encode_server_hello(random: bytes, suite: int, share: tuple[int, bytes] | None, psk: int | None = None) -> bytes:
+    """Return a ServerHello that chooses TLS 1.3, `suite`, and a group with its key or a client's PSK, or both."""
+    bodies: dict[int, bytes] = {}
+    if psk is not None:
+        bodies[extensions.PRE_SHARED_KEY] = psk.to_bytes(2)
+    if share is not None:
+        bodies[extensions.KEY_SHARE] = extensions.encode_key_share(*share)
+    return _encode_server_hello(random, suite, extensions.encode_block(bodies))
 
 
 def encode_hello_retry_request(suite: int, group: int) -> bytes:

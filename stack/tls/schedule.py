@@ -42,12 +42,12 @@ class KeySchedule:
 
     __slots__ = ("_hash_name", "_length", "_secret", "_transcript")
 
-    def __init__(self, hash_name: str) -> None:
-        """`hash_name` is "sha256" or "sha384"."""
+    def __init__(self, hash_name: str, psk: bytes = b"") -> None:
+        """`hash_name` is "sha256" or "sha384", `psk` the pre-shared key if there is one."""
         self._hash_name = hash_name
         self._length = HASH_LENGTH[hash_name]
         self._transcript = hashlib.new(hash_name)
-        self._secret = _early_secret(hash_name)
+        self._secret = hkdf_extract(hash_name, bytes(self._length), psk) if psk else _early_secret(hash_name)
 
     def add_message(self, message: bytes) -> None:
         """Add a whole handshake message, header included, to the transcript."""
@@ -58,8 +58,8 @@ class KeySchedule:
         return self._transcript.copy().digest()
 
     def add_shared_secret(self, shared_secret: bytes) -> None:
-        """Go on to the Handshake Secret with the (EC)DHE output."""
-        self._secret = hkdf_extract(self._hash_name, self._derived(), shared_secret)
+        """Go on to the Handshake Secret with the (EC)DHE output, empty when there is none."""
+        self._secret = hkdf_extract(self._hash_name, self._derived(), shared_secret or bytes(self._length))
 
     def enter_master(self) -> None:
         """Go on to the Master Secret."""
@@ -77,6 +77,17 @@ class KeySchedule:
         """Return the verify_data of a Finished whose sender's handshake traffic secret is `base_secret`."""
         key = hkdf_expand_label(self._hash_name, base_secret, b"finished", b"", self._length)
         return hmac.digest(key, self._transcript.copy().digest(), self._hash_name)
+
+    def binder(self, label: bytes, transcript: bytes) -> bytes:
+        """Return the binder of the pre-shared key over `transcript` (section 4.2.11.2)."""
+        name = self._hash_name
+        base = hkdf_expand_label(name, self._secret, label, _empty_digest(name), self._length)
+        key = hkdf_expand_label(name, base, b"finished", b"", self._length)
+        return hmac.digest(key, hashlib.new(name, transcript).digest(), name)
+
+    def resumption_key(self, resumption_secret: bytes, nonce: bytes) -> bytes:
+        """Return the pre-shared key that goes with a ticket (section 4.6.1)."""
+        return hkdf_expand_label(self._hash_name, resumption_secret, b"resumption", nonce, self._length)
 
     def export(self, exporter_secret: bytes, label: bytes, context: bytes, length: int) -> bytes:
         """Return TLS-Exporter(label, context, length) of RFC 8446 section 7.5."""

@@ -1,7 +1,8 @@
 """A server's choices from what a client offers (RFC 8446 section 4.1.1): our preferences go before the client's."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from stack.limits import MAX_PSK_IDENTITIES
 from stack.tls.alerts import (
     HANDSHAKE_FAILURE,
     ILLEGAL_PARAMETER,
@@ -10,9 +11,75 @@ from stack.tls.alerts import (
     HandshakeError,
 )
 from stack.tls.hello import ClientHello
+from stack.tls.schedule import SUITES
+from stack.tls.tickets import Ticket, TicketOffice
 
 if TYPE_CHECKING:
     from stack.tls.config import ServerTls
+
+SECOND: Final = 1_000_000_000  # ns
+
+
+class ChosenPsk(NamedTuple):
+    """One of a client's pre-shared keys, and what it settles. `ticket` is None for an external key."""
+
+    position: int  # among the client's identities
+    mode: int
+    suite: int
+    key: bytes
+    ticket: Ticket | None
+
+
+def choose_psk(
+    config: "ServerTls", office: TicketOffice, hello: ClientHello, suites: tuple[int, ...], context: bytes, now: int
+) -> ChosenPsk | None:
+    """Return the client's first key that we know, for which it offers a suite of `suites` and a mode of ours."""
+    # rfc8446:4.1.1:2 rfc8446:4.2.9:4
+    mode = next((mode for mode in config.psk_modes if mode in hello.psk_modes), None)
+    if hello.psk is None or mode is None:
+        return None
+    external = {psk.identity: psk for psk in config.psks}
+    for position, (identity, _) in enumerate(hello.psk.identities[:MAX_PSK_IDENTITIES]):
+        shared = external.get(identity)
+        if shared is not None:
+            ticket, key = None, shared.key
+            suite = _suite_with(shared.hash_name, suites, hello.suites)
+        else:
+            ticket = office.open(identity, now)
+            if ticket is None or not _may_resume(config, ticket, hello, context, now):
+                continue
+            key = ticket.key
+            # rfc8446:4.6.1:4; the session's own suite, if possible: 0-RTT goes with that one only
+            preferred = (ticket.suite, *suites) if ticket.suite in suites else suites
+            suite = _suite_with(SUITES[ticket.suite], preferred, hello.suites)
+        if suite is not None:
+            # rfc8446:4.2.11:3
+            return ChosenPsk(position, mode, suite, key, ticket)
+    return None
+
+
+def _suite_with(hash_name: str, suites: tuple[int, ...], offered: tuple[int, ...]) -> int | None:
+    return next((suite for suite in suites if suite in offered and SUITES[suite] == hash_name), None)
+
+
+def _may_resume(config: "ServerTls", ticket: Ticket, hello: ClientHello, context: bytes, now: int) -> bool:
+    return (
+        now < ticket.issued_at + config.ticket_lifetime * SECOND
+        and ticket.server_name == hello.server_name
+        and ticket.context == context
+        and _authenticates(config, ticket.certificates)
+    )
+
+
+def _authenticates(config: "ServerTls", chain: tuple[bytes, ...]) -> bool:
+    """Whether the certificates that a client once showed still serve."""
+    if config.client_trust is None or not chain:
+        return config.client_auth != "require"
+    try:
+        config.client_trust.verify_client(chain)
+    except HandshakeError:
+        return False
+    return True
 
 
 def choose_suite(config: "ServerTls", hello: ClientHello) -> int:

@@ -61,11 +61,17 @@ SCHEMES: Final[dict[int, Scheme]] = {
 }
 
 _SERVER_CONTEXT: Final = b" " * 64 + b"TLS 1.3, server CertificateVerify\x00"
+_CLIENT_CONTEXT: Final = b" " * 64 + b"TLS 1.3, client CertificateVerify\x00"
 
 
 def server_content(transcript_hash: bytes) -> bytes:
     """Return what a server signs (RFC 8446 section 4.4.3)."""
     return _SERVER_CONTEXT + transcript_hash
+
+
+def client_content(transcript_hash: bytes) -> bytes:
+    """Return what a client signs (RFC 8446 section 4.4.3)."""
+    return _CLIENT_CONTEXT + transcript_hash
 
 
 def key_kind(key: PublicKey | PrivateKey) -> str:

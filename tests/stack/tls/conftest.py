@@ -100,10 +100,14 @@ def drain(engine: Engine) -> list[Event]:
 
 
 def exchange(
-    client: Engine, server: Engine, size: int = 1 << 20, tamper: Callable[[int, bytes], bytes] | None = None
+    client: Engine,
+    server: Engine,
+    size: int = 1 << 20,
+    tamper: Callable[[int, bytes], bytes] | None = None,
+    now: int = 0,
 ) -> tuple[list[Event], list[Event]]:
     """Let two engines talk, in pieces of `size` bytes; return their events. `tamper` changes the server's bytes."""
-    client.start(0)
+    client.start(now)
     seen: tuple[list[Event], list[Event]] = ([], [])
     moved = True
     while moved:
@@ -115,7 +119,7 @@ def exchange(
                     moved = True
                     data = tamper(event.level, event.data) if tamper and index else event.data
                     for start in range(0, len(data), size):
-                        receiver.feed(event.level, data[start : start + size], 0)
+                        receiver.feed(event.level, data[start : start + size], now)
     return seen
 
 
@@ -158,6 +162,7 @@ class RogueServer:
     certificate: bytes | None = None
     scheme: int | None = None
     finished: bytes | None = None
+    request: bytes = b""
 
     def answer(self, hello: bytes) -> list[tuple[int, bytes]]:
         """Return levels and messages that answer a ClientHello."""
@@ -166,7 +171,7 @@ class RogueServer:
         rng = random.Random(6)
         public, secret = GROUPS[X25519].answer(parsed.key_shares[X25519], rng)
         schedule = KeySchedule(SUITES[0x1301])
-        good = hellos.encode_server_hello(bytes(32), 0x1301, X25519, public)
+        good = hellos.encode_server_hello(bytes(32), 0x1301, (X25519, public))
         schedule.add_message(hello)
         schedule.add_message(good)
         schedule.add_shared_secret(secret)
@@ -178,6 +183,8 @@ class RogueServer:
         }
         block = b"".join(extensions.encode_extension(kind, body) for kind, body in bodies.items() if body is not None)
         flight = [messages.encode_message(extensions.ENCRYPTED_EXTENSIONS, codec.vector16(block))]
+        if self.request:
+            flight.append(self.request)
         flight.append(self.certificate or messages.encode_certificate(self.credentials.certificates))
         for message in flight:
             schedule.add_message(message)

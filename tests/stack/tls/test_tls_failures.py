@@ -266,7 +266,6 @@ def certificate(body: str) -> bytes:
             rule="rfc8446:4.4.2:6",
         ),
         case(certificate("00 000006 000001 aa 0000"), 48, id="not the pinned one"),
-        case(messages.encode_message(13, b"\x00\x00\x00"), 10, id="CertificateRequest"),
         case(b"\x0b\x02\x00\x01", 50, id="too long"),
     ],
 )

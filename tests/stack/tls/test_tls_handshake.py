@@ -20,6 +20,7 @@ from stack.tls.engine import (
     KeyLog,
     NewSecret,
     PeerTransportParameters,
+    SessionTicket,
 )
 from stack.tls.groups import P256, X25519
 from stack.tls.schedule import SUITES
@@ -207,10 +208,12 @@ def test_unknown_numbers_and_extensions_of_the_client_are_ignored(tls: Any) -> N
     assert tls.alerts(tls.drain(server)) == []
 
 
+@pytest.mark.requirement("rfc8446:4.6.1:14")
 @pytest.mark.requirement("rfc8446:9.3:6")
-def test_a_client_drops_tickets(tls: Any) -> None:
+@pytest.mark.parametrize("wanted", [True, False])
+def test_unknown_extensions_of_a_ticket_are_ignored(tls: Any, wanted: bool) -> None:
     credentials = tls.credentials("p256")
-    client = ClientTls(credentials).client("localhost", b"client", random.Random(1))
+    client = ClientTls(credentials, tickets=wanted).client("localhost", b"client", random.Random(1))
     tls.exchange(client, ServerTls(credentials).server(b"server", random.Random(2)))
     client.feed(APPLICATION, bytes.fromhex("04000016 00000e10 00000000 0100 0002abcd 0006 fafa0002 0000"), 0)
-    assert tls.drain(client) == []
+    assert [type(event) for event in tls.drain(client)] == ([SessionTicket] if wanted else [])

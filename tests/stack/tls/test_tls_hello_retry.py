@@ -172,7 +172,7 @@ def test_the_server_hello_must_keep_what_the_retry_said(tls: Any, suite: int, gr
         public, _ = GROUPS[P256].answer((second.key_shares or {})[P256], random.Random(9))
         if not good and group == X25519:
             public = bytes(range(32))
-        answer = (0x1301, P256, public) if good else (suite, group, public)
+        answer = (0x1301, (P256, public)) if good else (suite, (group, public))
         client.feed(INITIAL, hellos.encode_server_hello(bytes(32), *answer), 0)
         assert tls.alerts(tls.drain(client)) == ([] if good else [47])
 
@@ -236,6 +236,7 @@ def test_the_trace_of_rfc_8448_section_5(trace_of: Any) -> None:
     assert codec.vector16(parsed.cookie or b"") == parse_client_hello(second[4:]).extensions[COOKIE]
     answer = parse_server_hello(hello[4:], offered)
     assert isinstance(answer, ServerHello)
+    assert answer.share is not None
     private = int(trace.fields("client", "create an ephemeral P-256")["private key"], 16)
     schedule = KeySchedule(SUITES[answer.suite])
     schedule.add_message(message_hash("sha256", first) + retry_message + second + hello)

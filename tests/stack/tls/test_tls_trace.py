@@ -31,6 +31,7 @@ def schedule(trace: Any) -> KeySchedule:
     hello = trace.message("server", "ServerHello")
     parsed = parse_server_hello(hello[4:], (43, 51))
     assert isinstance(parsed, ServerHello)
+    assert parsed.share is not None
     assert parsed.suite == 0x1301
     schedule = KeySchedule("sha256")
     schedule.add_message(trace.message("client", "ClientHello"))
