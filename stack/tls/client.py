@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from stack.limits import MAX_SESSION_TICKETS
 from stack.randomness import Randomness
-from stack.tls import codec, extensions, messages
+from stack.tls import codec, extensions, grease, messages
 from stack.tls.alerts import (
     DECODE_ERROR,
     ILLEGAL_PARAMETER,
@@ -91,6 +91,7 @@ class ClientHandshake(Handshake):
         "_psks",
         "_requested",
         "_session",
+        "_suites",
         "_tickets",
         "_trust",
     )
@@ -110,6 +111,7 @@ class ClientHandshake(Handshake):
         self._session = session  # to resume; None once that is out of the question
         self._psks: list[Psk] = []  # in the last ClientHello, the session's first
         self._psk: int | None = None  # index of the one that the server chose
+        self._suites = config.suites  # in the ClientHello
         self._hello = b""
         self._offers: dict[int, Offer] = {}
         self._extensions: dict[int, bytes] = {}  # bodies in the last ClientHello
@@ -133,6 +135,8 @@ class ClientHandshake(Handshake):
         self._offer_shares(config.groups[: config.key_shares])
         # rfc9001:8.2:1
         self._extensions[extensions.QUIC_TRANSPORT_PARAMETERS] = parameters
+        if config.grease:
+            self._suites = grease.add_to_hello(self._extensions, config.suites, self._rng)
         self._offer_keys()
         session = self._session
         early = config.early_data and session is not None and session.allows_early_data(config.suites, config.alpn)
@@ -190,7 +194,7 @@ class ClientHandshake(Handshake):
             # rfc8446:4.2.11:15
             self._extensions[extensions.PRE_SHARED_KEY] = encode_offer(self._psks)
         block = extensions.encode_block(self._extensions)
-        self._hello = encode_client_hello(self._client_random, self._config.suites, block)
+        self._hello = encode_client_hello(self._client_random, self._suites, block)
         if self._psks:
             self._hello = bind(self._prefix, self._hello, self._psks)
         self._send(INITIAL, self._hello)

@@ -66,6 +66,8 @@ class ClientTls:
     `psks` are keys that are shared with servers already; one that takes none of them proves itself to `trust`.
     `psk_modes`: how keys of either kind are used, in order of preference; PSK_KE gives up forward secrecy.
 
+    With `grease`, the ClientHello carries reserved values that servers must ignore (RFC 8701).
+
     Raises ConfigError naming the field, its value and what would be right.
     """
 
@@ -82,6 +84,7 @@ class ClientTls:
     early_data: bool = False
     psks: tuple[ExternalPsk, ...] = ()
     psk_modes: tuple[int, ...] = (PSK_DHE_KE,)
+    grease: bool = False
 
     def __post_init__(self) -> None:
         _check_common(self.alpn, self.suites, self.groups, self.psks, self.psk_modes)
@@ -141,7 +144,8 @@ class ServerTls:
     lets clients send 0-RTT with a ticket, once each, as far as this object's connections are concerned.
 
     `psks` are keys that clients have already, which prove both ends instead of a certificate. `psk_modes`: how keys
-    of either kind may be used, in order of preference; PSK_KE gives up forward secrecy.
+    of either kind may be used, in order of preference; PSK_KE gives up forward secrecy. With `grease`, tickets and
+    CertificateRequest carry reserved extensions that clients must ignore (RFC 8701).
 
     Raises ConfigError naming the field, its value and what would be right.
     """
@@ -160,6 +164,7 @@ class ServerTls:
     early_data: bool = False
     psks: tuple[ExternalPsk, ...] = ()
     psk_modes: tuple[int, ...] = (PSK_DHE_KE,)
+    grease: bool = False
     office: TicketOffice = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

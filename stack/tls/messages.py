@@ -161,13 +161,13 @@ def encode_encrypted_extensions(alpn: str, transport_parameters: bytes, early_da
     return encode_message(ENCRYPTED_EXTENSIONS, codec.vector16(extensions.encode_block(bodies)))
 
 
-def encode_new_session_ticket(ticket: NewSessionTicket) -> bytes:
-    """Return a NewSessionTicket."""
+def encode_new_session_ticket(ticket: NewSessionTicket, more: bytes = b"") -> bytes:
+    """Return a NewSessionTicket; `more` are further extensions."""
     body = ticket.lifetime.to_bytes(4) + ticket.age_add.to_bytes(4)
     body += codec.vector8(ticket.nonce) + codec.vector16(ticket.ticket)
     # rfc9001:4.6.1:1
     block = extensions.encode_extension(extensions.EARLY_DATA, _UNLIMITED) if ticket.early_data else b""
-    return encode_message(NEW_SESSION_TICKET, body + codec.vector16(block))
+    return encode_message(NEW_SESSION_TICKET, body + codec.vector16(block + more))
 
 
 def encode_certificate_request(signatures: tuple[int, ...], more: bytes = b"") -> bytes:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 from stack.limits import MAX_TICKET_CERTIFICATES
 from stack.randomness import Randomness
-from stack.tls import extensions, messages, selection
+from stack.tls import extensions, grease, messages, selection
 from stack.tls.alerts import CERTIFICATE_REQUIRED, MISSING_EXTENSION, HandshakeError
 from stack.tls.engine import (
     APPLICATION,
@@ -106,7 +106,8 @@ class ServerHandshake(Handshake):
             message = messages.NewSessionTicket(
                 config.ticket_lifetime, ticket.age_add, nonce, self._office.seal(ticket, self._rng), config.early_data
             )
-            self._send(APPLICATION, messages.encode_new_session_ticket(message))
+            more = grease.extension(self._rng) if config.grease else b""
+            self._send(APPLICATION, messages.encode_new_session_ticket(message, more))
 
     def _handle(self, kind: int, message: bytes) -> State | None:
         if kind == CLIENT_HELLO:
@@ -221,7 +222,8 @@ class ServerHandshake(Handshake):
         schedule.add_message(flight)
         if self._requests_certificate:
             # rfc8446:4.3.2:2
-            request = messages.encode_certificate_request(_CLIENT_SIGNATURES)
+            more = grease.extension(self._rng) if self._config.grease else b""
+            request = messages.encode_certificate_request(_CLIENT_SIGNATURES, more)
             schedule.add_message(request)
             flight += request
         if self._psk is None:

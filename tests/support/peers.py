@@ -3,6 +3,7 @@
 import importlib
 import os
 from types import ModuleType
+from typing import NoReturn
 
 import pytest
 
@@ -17,7 +18,12 @@ def require(module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        message = f"needs {module.partition('.')[0]}, which can't be imported: {error}"
-        if os.environ.get(NO_SKIP) == "1":
-            pytest.fail(message, pytrace=False)
-        pytest.skip(message, allow_module_level=True)
+        missing(module.partition(".")[0], f"can't be imported: {error}")
+
+
+def missing(peer: str, why: str) -> NoReturn:
+    """Skip the whole test file for want of `peer`; with QUICSIM_NO_SKIP=1 fail it."""
+    message = f"needs {peer}, which {why}"
+    if os.environ.get(NO_SKIP) == "1":
+        pytest.fail(message, pytrace=False)
+    pytest.skip(message, allow_module_level=True)
