@@ -75,7 +75,7 @@ class Config:
     ack_frequency: bool = False  # let the peer say how often we acknowledge (draft-ietf-quic-ack-frequency)
 
     # Behaviour
-    connection_id_length: int = 8  # of the IDs we issue: 0, or 4 to 20 bytes; stateless resets need 8 or more
+    connection_id_length: int = 8  # of the IDs we issue, 0 to 20 bytes: short ones run out, resets need 8 or more
     datagram_size: int = 1200  # UDP payload bytes of a full datagram that we send
     # Find out by probes whether a path takes larger datagrams (RFC 8899, RFC 9000 section 14.3), of `max_datagram_size`
     # bytes at most, by default what 1500 bytes hold beside the headers. Off, so that sizes are as configured.
@@ -131,10 +131,6 @@ class Config:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ConfigError(f"{name} = {value!r}: must be from {low} to {high}")
-        if 0 < self.connection_id_length < 4:
-            raise ConfigError(
-                f"connection_id_length = {self.connection_id_length!r}: must be 0 or from 4 to 20, else IDs run out"
-            )
         if self.max_datagram_size is not None and not self.datagram_size <= self.max_datagram_size <= 65_527:
             given, smallest = self.max_datagram_size, self.datagram_size
             raise ConfigError(f"max_datagram_size = {given!r}: must be from {smallest} (datagram_size) to 65527")

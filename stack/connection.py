@@ -16,6 +16,7 @@ from stack.lifecycle import State
 from stack.limits import MAX_HANDSHAKE_NS, MAX_HANDSHAKE_RTTS
 from stack.migration import Migration
 from stack.negotiation import VersionNegotiation
+from stack.new_tokens import NewTokens
 from stack.observer import Address, Observer
 from stack.packet_numbers import PacketNumbers
 from stack.path.connection_ids import LocalConnectionIds, RemoteConnectionIds
@@ -36,6 +37,7 @@ from stack.streams.table import StreamTable
 from stack.streams.trace import StreamTrace
 from stack.tls.engine import APPLICATION, HANDSHAKE, INITIAL
 from stack.transmit import Transmit
+from stack.transport_parameters import ParameterExchange
 from stack.wire import header as wire
 from stack.wire.versions import VERSIONS
 
@@ -69,8 +71,10 @@ class Connection:
         "local_ids",
         "migration",
         "negotiation",
+        "new_tokens",
         "numbers",
         "original_destination_cid",
+        "parameters",
         "paths",
         "peer_max_datagram_size",
         "receiver",
@@ -156,12 +160,16 @@ class Connection:
         )
         self.flow = self.streams.flow
         self.datagrams = Datagrams(config, self.emit, self.stats)
-        self.local_ids = LocalConnectionIds(local_cid, rng, reset_key, self.control, self._register, self._unregister)
+        self.local_ids = LocalConnectionIds(
+            local_cid, reset_key, self.control, endpoint.draw_connection_id, self._register, self._unregister
+        )
         self.migration = Migration(self, self.paths)
         self.paths.watch(self.migration)
         self.negotiation = VersionNegotiation(self, reacted=False)
         self.key_phases = KeyPhases(self, application)
         self.numbers = PacketNumbers(self, application)
+        self.parameters = ParameterExchange(self)
+        self.new_tokens = NewTokens(self)
         self.handshake = Handshake(self)
         self.receiver = Receiver(self)
         self.sender = Sender(self)
@@ -434,7 +442,7 @@ class Connection:
 
     def discover_mtu(self, path: Path) -> None:
         """Start to look for the largest datagram that `path` and the peer take, if the configuration says so."""
-        config, parameters = self.config, self.handshake.peer_parameters
+        config, parameters = self.config, self.parameters.peer
         if config.path_mtu_discovery and parameters is not None:
             path.mtu.start(min(config.largest_datagram(path.remote), parameters.max_udp_payload_size))
 

@@ -53,7 +53,7 @@ ROWS: Final = (
     Row(0x04, 0x04, "RESET_STREAM", "01", "streams.received", "on_reset_stream_frame"),
     Row(0x05, 0x05, "STOP_SENDING", "01", "streams.received", "on_stop_sending_frame"),
     Row(0x06, 0x06, "CRYPTO", "IH1", "handshake", "on_crypto_frame"),
-    Row(0x07, 0x07, "NEW_TOKEN", "1", "handshake", "on_new_token_frame"),
+    Row(0x07, 0x07, "NEW_TOKEN", "1", "new_tokens", "on_frame"),
     Row(0x08, 0x0F, "STREAM", "01", "streams.received", "on_stream_frame"),
     Row(0x10, 0x10, "MAX_DATA", "01", "streams.received", "on_max_data_frame"),
     Row(0x11, 0x11, "MAX_STREAM_DATA", "01", "streams.received", "on_max_stream_data_frame"),

@@ -10,7 +10,7 @@ from stack.crypto.packet_protection import TLS_AES_128_GCM_SHA256, initial_secre
 from stack.errors import ConfigError
 from stack.events import ConnectionAccepted, ConnectionEvent, NewToken
 from stack.lifecycle import State
-from stack.limits import ALARMS_PER_CONNECTION, MAX_HALF_OPEN_CONNECTIONS
+from stack.limits import ALARMS_PER_CONNECTION, MAX_CONNECTION_ID_DRAWS, MAX_HALF_OPEN_CONNECTIONS
 from stack.observer import Address, Observer
 from stack.randomness import Randomness
 from stack.recovery.acknowledgments import NEVER
@@ -80,7 +80,8 @@ class Endpoint:
         """Start a connection to `remote` and return it; HandshakeCompleted tells when it can be used.
 
         `token` is what an earlier connection to this server has reported, and serves one connection. Raises ConfigError
-        for a token that can't be used here, and for a second connection from `local` without connection IDs.
+        for a token that can't be used here, for a second connection from `local` without connection IDs, and when short
+        ones are used up.
         """
         original = self._rng.randbytes(CLIENT_FIRST_CID_LENGTH)
         version = self._config.original_version or self._config.versions[0]
@@ -91,6 +92,8 @@ class Endpoint:
         if token is not None:
             self._check_token(token, remote, version)
         connection = self._make(local, remote, version, original, original, True, now)
+        if connection is None:
+            raise ConfigError(f"connection_id_length = {self._cid_length}: all IDs of this length are in use")
         if token is not None:
             connection.handshake.token = token.token  # rfc9000:8.1.3:2
             self._used_tokens.add(token.token)
@@ -165,6 +168,17 @@ class Endpoint:
         """`connection` may have something to send, or a new deadline."""
         self._ready[id(connection)] = connection
 
+    def draw_connection_id(self) -> bytes | None:
+        """Return a connection ID of nothing but random bytes that no connection has (rfc9000:5.1:1).
+
+        None when a number of draws found only IDs in use, because they are short and many.
+        """
+        for _ in range(MAX_CONNECTION_ID_DRAWS):
+            connection_id = self._rng.randbytes(self._cid_length)
+            if connection_id not in self._by_cid:
+                return connection_id
+        return None
+
     def register(self, connection_id: bytes, connection: Connection) -> bool:
         """Route packets with `connection_id` to `connection`; false if another connection has the ID."""
         return self._by_cid.setdefault(connection_id, connection) is connection
@@ -220,10 +234,11 @@ class Endpoint:
         original: bytes,
         is_client: bool,
         now: int,
-    ) -> Connection:
-        local_cid = self._rng.randbytes(self._cid_length)
-        while local_cid in self._by_cid:
-            local_cid = self._rng.randbytes(self._cid_length)
+    ) -> Connection | None:
+        """Make a connection; None when all connection IDs of the configured length are in use."""
+        local_cid = self.draw_connection_id()
+        if local_cid is None:
+            return None
         connection = Connection(
             self,
             self._config,
@@ -290,6 +305,9 @@ class Endpoint:
         self._address_validation.redeem(admitted)
         original = admitted.original_destination_cid
         connection = self._make(destination, source, header.version, header.source_cid, original, False, now)
+        if connection is None:
+            self._outbox.append(Transmit(AddressValidation.refuse(header), destination, source, 0))
+            return None
         connection.retry_source_cid = admitted.retry_source_cid
         connection.path.validated = admitted.token is not None
         connection.start(None, now)

@@ -8,28 +8,17 @@ from stack.errors import (
     CRYPTO_ERROR,
     FRAME_ENCODING_ERROR,
     PROTOCOL_VIOLATION,
-    TRANSPORT_PARAMETER_ERROR,
     VERSION_NEGOTIATION_ERROR,
     TransportError,
 )
-from stack.events import HandshakeCompleted, HandshakeConfirmed, NewSession, NewToken
+from stack.events import HandshakeCompleted, HandshakeConfirmed, NewSession
 from stack.lifecycle import State, Trigger
-from stack.limits import MAX_CRYPTO_BUFFER, MAX_NEW_TOKENS, MAX_TOKEN_LENGTH
-from stack.path.connection_ids import stateless_reset_token
-from stack.recovery.ack_frequency import MIN_ACK_DELAY_US
+from stack.limits import MAX_CRYPTO_BUFFER, MAX_TOKEN_LENGTH
 from stack.recovery.acknowledgments import NEVER
 from stack.sent_frame import SentFrame
-from stack.stateless_reset import SHORTEST_ID
 from stack.tls import engine as tls
-from stack.wire.frames import encode_handshake_done, encode_new_token
+from stack.wire.frames import encode_handshake_done
 from stack.wire.header import RETRY_TAG_LENGTH, LongHeader
-from stack.wire.parameters import (
-    PreferredAddress,
-    TransportParameters,
-    decode_transport_parameters,
-    encode_reserved_parameter,
-    encode_transport_parameters,
-)
 from stack.wire.varint import MAX_VARINT, Truncated, decode_varint
 from stack.wire.versions import Version
 
@@ -39,9 +28,7 @@ if TYPE_CHECKING:
 
 # Index in Connection.spaces by TLS level; 0-RTT and 1-RTT share a space
 SPACE_OF_LEVEL: Final = (0, 2, 1, 2)
-RESERVED_PARAMETER_LENGTH: Final = 8  # bytes of nothing, to see that peers ignore what they do not know
 _HANDSHAKE_DONE_KEY: Final = 0
-_FIRST_TOKEN_KEY: Final = 1  # and the following ones: NEW_TOKEN frames, in the order of `_tokens`
 _KEY_NAMES: Final = ("initial", "0rtt", "handshake", "1rtt")
 
 
@@ -54,8 +41,6 @@ class Handshake:
         "_info",
         "_peer_cid",
         "_server_name",
-        "_tokens",
-        "peer_parameters",
         "token",
     )
 
@@ -66,9 +51,7 @@ class Handshake:
         self._peer_cid = None if connection.is_client else connection.remote_ids.current
         self._info: tls.HandshakeInfo | None = None
         self._server_name: str | None = None
-        self.peer_parameters: TransportParameters | None = None
         self.token = b""  # for Initial packets
-        self._tokens: list[bytes] = []  # of NEW_TOKEN frames, sent or received
 
     def start(self, server_name: str | None, now: int) -> None:
         """Install the Initial keys and start TLS."""
@@ -79,9 +62,9 @@ class Handshake:
             connection.trace.version_selected(now, connection.version.number)
         factory = connection.config.tls
         if connection.is_client:
-            self._engine = factory.client(server_name, self._encode_local_parameters(now), connection.rng)
+            self._engine = factory.client(server_name, connection.parameters.encode_local(now), connection.rng)
         else:
-            self._engine = factory.server(lambda peer: self._answer_parameters(peer, now), connection.rng)
+            self._engine = factory.server(lambda peer: connection.parameters.answer(peer, now), connection.rng)
         self._bind_sessions()
         self._engine.start(now)
         self._take_events(now)
@@ -144,25 +127,6 @@ class Handshake:
         if self._connection.closing.state is State.ESTABLISHED:
             self._confirm(packet.now)
         return position
-
-    def on_new_token_frame(self, payload: bytes, position: int, frame_type: int, packet: "ReceivedPacket") -> int:
-        """NEW_TOKEN: for the application and connections to come, each token once (RFC 9000 section 19.7)."""
-        if not self._connection.is_client:
-            # rfc9000:19.7:4
-            raise TransportError(PROTOCOL_VIOLATION, "NEW_TOKEN from a client", frame_type)
-        length, position = decode_varint(payload, position)
-        if length == 0:
-            # rfc9000:19.7:2
-            raise TransportError(FRAME_ENCODING_ERROR, "NEW_TOKEN without a token", frame_type)
-        end = position + length
-        if end > len(payload):
-            raise Truncated("NEW_TOKEN ends inside its token")
-        token = payload[position:end]
-        if length <= MAX_TOKEN_LENGTH and len(self._tokens) < MAX_NEW_TOKENS and token not in self._tokens:
-            self._tokens.append(token)
-            connection = self._connection
-            connection.emit(NewToken(token, connection.version.number, connection.path.remote))
-        return end
 
     # Packets
 
@@ -255,7 +219,7 @@ class Handshake:
         elif isinstance(event, tls.NewSecret):
             self._install(event.level, event.direction, event.suite, event.secret, now)
         elif isinstance(event, tls.PeerTransportParameters):
-            self._on_peer_parameters(event.data, now)
+            connection.parameters.on_peer(event.data, now)
         elif isinstance(event, tls.HandshakeInfo):
             self._info = event
             connection.alpn = event.alpn
@@ -306,13 +270,14 @@ class Handshake:
 
     def _complete(self, peer_certificates: tuple[bytes, ...], now: int) -> None:
         connection = self._connection
-        if self.peer_parameters is None:
+        peer = connection.parameters.peer
+        if peer is None:
             # rfc9001:8.2:1
             raise TransportError(CRYPTO_ERROR | 109, "no transport parameters")
         connection.closing.move(Trigger.COMPLETE, now)
         connection.handshake_complete = True
         connection.idle.give_up_at = NEVER
-        connection.local_ids.issue(self.peer_parameters.active_connection_id_limit)
+        connection.local_ids.issue(peer.active_connection_id_limit)
         self._bind_sessions()
         info = self._info
         connection.emit(
@@ -326,7 +291,7 @@ class Handshake:
         )
         if not connection.is_client:
             connection.control.owe(self, _HANDSHAKE_DONE_KEY)
-            self.offer_token(now)
+            connection.new_tokens.offer(now)
             self._confirm(now)
             if self._engine is not None:
                 self._engine.send_ticket(now)
@@ -342,116 +307,15 @@ class Handshake:
         connection.discover_mtu(connection.path)
         connection.migration.on_confirmed(now)
 
-    # Transport parameters
-
-    def _local_parameters(self) -> TransportParameters:
-        connection = self._connection
-        config = connection.config
-        parameters = TransportParameters(
-            max_idle_timeout=config.max_idle_timeout_ms,
-            max_udp_payload_size=config.max_udp_payload_size,
-            initial_max_data=config.initial_max_data,
-            initial_max_stream_data_bidi_local=config.initial_max_stream_data_bidi_local,
-            initial_max_stream_data_bidi_remote=config.initial_max_stream_data_bidi_remote,
-            initial_max_stream_data_uni=config.initial_max_stream_data_uni,
-            initial_max_streams_bidi=config.initial_max_streams_bidi,
-            initial_max_streams_uni=config.initial_max_streams_uni,
-            ack_delay_exponent=config.ack_delay_exponent,
-            max_ack_delay=config.max_ack_delay_ms,
-            max_datagram_frame_size=config.max_datagram_frame_size,
-            reset_stream_at=config.reset_stream_at,
-            grease_quic_bit=config.grease_quic_bit,
-            min_ack_delay=MIN_ACK_DELAY_US if config.ack_frequency else None,
-            version_information=connection.negotiation.information(),
-            # Without connection IDs nothing tells whose the packets from another address are
-            disable_active_migration=config.disable_active_migration or not connection.local_ids.length,
-            active_connection_id_limit=config.active_connection_id_limit,
-            initial_source_connection_id=connection.local_ids.first,
-        )
-        if not connection.is_client:
-            parameters.original_destination_connection_id = connection.original_destination_cid
-            parameters.retry_source_connection_id = connection.retry_source_cid
-            if config.stateless_reset and connection.local_ids.length >= SHORTEST_ID:  # rfc9000:10.3.2:5
-                parameters.stateless_reset_token = stateless_reset_token(
-                    connection.reset_key, connection.local_ids.first
-                )
-            if config.preferred_address_v4 or config.preferred_address_v6:
-                connection_id, token = connection.local_ids.reserve()
-                parameters.preferred_address = PreferredAddress(
-                    config.preferred_address_v4, config.preferred_address_v6, connection_id, token
-                )
-        return parameters
-
-    def _encode_local_parameters(self, now: int) -> bytes:
-        parameters = self._local_parameters()
-        if self._connection.trace is not None:
-            self._connection.trace.parameters_set(now, "local", parameters.as_dict())
-        encoded = encode_transport_parameters(parameters)
-        if self._connection.config.grease_transport_parameters:
-            rng = self._connection.rng
-            encoded += encode_reserved_parameter(rng.getrandbits(16), rng.randbytes(RESERVED_PARAMETER_LENGTH))
-        return encoded
-
-    def _answer_parameters(self, peer: bytes, now: int) -> bytes:
-        """A server's parameters, which tell the version that it chooses from those that the client offers."""
-        parameters = decode_transport_parameters(peer, from_client=True)
-        self._connection.negotiation.choose(parameters.version_information)
-        return self._encode_local_parameters(now)
-
-    def _on_peer_parameters(self, data: bytes, now: int) -> None:
-        """Check and apply what the peer announced (RFC 9000 sections 7.3, 7.4, 18.2)."""
-        connection = self._connection
-        parameters = decode_transport_parameters(data, from_client=not connection.is_client)
-        # rfc9000:7.3:2, rfc9000:7.3:4
-        if parameters.initial_source_connection_id != connection.remote_ids.current:
-            raise TransportError(TRANSPORT_PARAMETER_ERROR, "initial_source_connection_id is not the one in use")
-        if connection.is_client:
-            if parameters.original_destination_connection_id != connection.original_destination_cid:
-                raise TransportError(TRANSPORT_PARAMETER_ERROR, "original_destination_connection_id is not ours")
-            if parameters.retry_source_connection_id != connection.retry_source_cid:
-                raise TransportError(TRANSPORT_PARAMETER_ERROR, "retry_source_connection_id is not that of the Retry")
-            if parameters.stateless_reset_token is not None:
-                connection.remote_ids.set_handshake_reset_token(parameters.stateless_reset_token)
-            preferred = parameters.preferred_address
-            if preferred is not None:
-                connection.remote_ids.add_preferred(preferred.connection_id, preferred.stateless_reset_token)
-        if connection.is_client:
-            connection.negotiation.check(parameters.version_information)
-        else:
-            connection.negotiation.switch(now)
-        self.peer_parameters = parameters
-        # rfc9287:3.1:3, rfc9287:3.1:4, rfc9287:3.1:6 not before the peer has announced it on this connection
-        connection.sender.grease = connection.config.grease_quic_bit and parameters.grease_quic_bit
-        if connection.trace is not None:
-            connection.trace.parameters_set(now, "remote", parameters.as_dict())
-        connection.streams.set_peer_parameters(parameters)
-        connection.datagrams.set_peer_limit(parameters.max_datagram_frame_size)
-        connection.recovery.max_ack_delay_ns = parameters.max_ack_delay * 1_000_000
-        connection.ack_frequency.set_peer_parameters(parameters)
-        connection.recovery.peer_ack_delay_exponent = parameters.ack_delay_exponent
-        connection.idle.negotiate(connection.config.max_idle_timeout_ms, parameters.max_idle_timeout)
-        if parameters.max_udp_payload_size < connection.peer_max_datagram_size:
-            connection.peer_max_datagram_size = parameters.max_udp_payload_size
-            connection.path.set_datagram_size(parameters.max_udp_payload_size)
-
-    # HANDSHAKE_DONE and NEW_TOKEN, the control frames of the handshake
-
-    def offer_token(self, now: int) -> None:
-        """A server gives the client a token for its next connection from the address that it has now."""
-        connection = self._connection
-        if connection.config.new_token:
-            self._tokens.append(connection.endpoint.new_token(connection, now))
-            connection.control.owe(self, _FIRST_TOKEN_KEY + len(self._tokens) - 1)
+    # HANDSHAKE_DONE, the control frame of the handshake
 
     def write_frame(self, key: int) -> bytes:
-        """HANDSHAKE_DONE or NEW_TOKEN."""
-        if key == _HANDSHAKE_DONE_KEY:
-            return encode_handshake_done()
-        return encode_new_token(self._tokens[key - _FIRST_TOKEN_KEY])  # rfc9000:8.1.3:7 the same when it was lost
+        """HANDSHAKE_DONE."""
+        return encode_handshake_done()
 
     def on_acked(self, sent: SentFrame, now: int) -> None:
         """The client knows."""
 
     def on_lost(self, sent: SentFrame, now: int) -> None:
-        """Both must arrive (RFC 9000 section 13.3)."""
+        """It must arrive (RFC 9000 section 13.3)."""
         self._connection.control.owe(self, sent[1])

@@ -51,6 +51,10 @@ MAX_PATHS: Final = 4
 # 5.1.2 asks for two, and a peer may replace all its IDs again before the ACKs of the first change are back.
 RETIREMENTS_PER_CONNECTION_ID: Final = 4
 
+# Draws for a connection ID that is not in use, before we do without one: with short IDs a peer could make us search for
+# ever.
+MAX_CONNECTION_ID_DRAWS: Final = 64
+
 # Connection IDs that we issue at most, however many the peer would store.
 MAX_ISSUED_CONNECTION_IDS: Final = 4
 

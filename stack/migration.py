@@ -63,7 +63,7 @@ class Migration:
         Raises MigrationError.
         """
         connection, paths = self._connection, self._paths
-        parameters = connection.handshake.peer_parameters
+        parameters = connection.parameters.peer
         if not connection.handshake_confirmed or parameters is None:
             raise MigrationError("the handshake is not confirmed yet")  # rfc9000:9:1
         if local == paths.active.local:
@@ -96,7 +96,7 @@ class Migration:
     def on_confirmed(self, now: int) -> None:
         """A client now validates a path to the server's preferred address (rfc9000:9.6.1:2, rfc9000:9.6.2:1)."""
         connection = self._connection
-        parameters = connection.handshake.peer_parameters
+        parameters = connection.parameters.peer
         if not connection.is_client or parameters is None or parameters.preferred_address is None:
             return
         self._preferred = parameters.preferred_address
@@ -214,7 +214,7 @@ class Migration:
         if path is paths.active:
             self._fallback = None
             if not connection.is_client:
-                connection.handshake.offer_token(now)  # rfc9000:9.3:4
+                connection.new_tokens.offer(now)  # rfc9000:9.3:4
             for other in paths.all:
                 if other is not path and not other.validation.under_way and other not in self._waiting:
                     paths.expire(other, now)

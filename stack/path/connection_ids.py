@@ -14,7 +14,6 @@ from stack.errors import (
 )
 from stack.limits import MAX_ISSUED_CONNECTION_IDS, RETIREMENTS_PER_CONNECTION_ID
 from stack.path.spin_bit import SpinBit
-from stack.randomness import Randomness
 from stack.sent_frame import SentFrame
 from stack.wire.frames import (
     NEW_CONNECTION_ID,
@@ -40,11 +39,11 @@ class LocalConnectionIds:
 
     __slots__ = (
         "_control",
+        "_draw",
         "_next_sequence",
         "_peer_limit",
         "_register",
         "_reset_key",
-        "_rng",
         "_told",
         "_unregister",
         "by_sequence",
@@ -54,19 +53,19 @@ class LocalConnectionIds:
     def __init__(
         self,
         first: bytes,
-        rng: Randomness,
         reset_key: bytes,
         control: ControlFrames,
-        register: Callable[[bytes], bool],
+        draw: Callable[[], bytes | None],
+        register: Callable[[bytes], object],
         unregister: Callable[[bytes], None],
     ) -> None:
         """`first` is the ID of the handshake, sequence number 0.
 
-        `register` routes an ID to this connection, or returns false if another connection has it.
+        `draw` returns an ID that nobody has, None if there is none left; `register` routes an ID to this connection.
         """
-        self._rng = rng
         self._reset_key = reset_key
         self._control = control
+        self._draw = draw
         self._register = register
         self._unregister = unregister
         self.length = len(first)
@@ -86,19 +85,26 @@ class LocalConnectionIds:
         if self.length == 0:
             return
         while len(self.by_sequence) < min(peer_limit, MAX_ISSUED_CONNECTION_IDS):
-            self._control.owe(self, self._add())
+            sequence = self._add()
+            if sequence is None:
+                return
+            self._control.owe(self, sequence)
 
-    def reserve(self) -> tuple[bytes, bytes]:
+    def reserve(self) -> tuple[bytes, bytes] | None:
         """Return the ID with sequence number 1 and its reset token, for the preferred_address parameter."""
-        self._told = sequence = self._add()
+        sequence = self._add()
+        if sequence is None:
+            return None
+        self._told = sequence
         connection_id = self.by_sequence[sequence]
         return connection_id, stateless_reset_token(self._reset_key, connection_id)
 
-    def _add(self) -> int:
-        """Make an ID of nothing but random bytes (rfc9000:5.1:1); return its sequence number."""
-        connection_id = self._rng.randbytes(self.length)
-        while not self._register(connection_id):
-            connection_id = self._rng.randbytes(self.length)
+    def _add(self) -> int | None:
+        """Make an ID (rfc9000:5.1:1); return its sequence number, None if all are taken."""
+        connection_id = self._draw()
+        if connection_id is None:
+            return None
+        self._register(connection_id)
         sequence = self._next_sequence
         self._next_sequence += 1
         self.by_sequence[sequence] = connection_id

@@ -95,7 +95,7 @@ def test_each_side_knows_what_the_other_announced() -> None:
         server={"initial_max_streams_uni": 5, "active_connection_id_limit": 3},
     )
     client, server = pair.established()
-    seen = server.handshake.peer_parameters
+    seen = server.parameters.peer
     assert seen is not None
     assert (seen.initial_max_data, seen.ack_delay_exponent, seen.max_ack_delay) == (12_345, 7, 11)
     assert server.recovery.max_ack_delay_ns == 11 * MS

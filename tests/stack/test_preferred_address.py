@@ -30,7 +30,7 @@ def test_a_client_moves_to_the_preferred_address_as_soon_as_it_is_validated() ->
     client = pair.connect()
     pair.run(lambda: client.handshake_confirmed)
     confirmed_at = pair.now
-    preferred_id = client.handshake.peer_parameters.preferred_address.connection_id  # type: ignore[union-attr]
+    preferred_id = client.parameters.peer.preferred_address.connection_id  # type: ignore[union-attr]
     pair.run(lambda: PathChanged(CLIENT_ADDRESS, PREFERRED) in pair.client_events)
     assert pair.now - confirmed_at == 20 * MS, "one round trip"
     changed_at = pair.now

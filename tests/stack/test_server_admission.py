@@ -16,7 +16,7 @@ from stack.wire.header import (
     parse_long_header,
 )
 from stack.wire.versions import VERSION_1, VERSION_2, VERSIONS
-from tests.support.pair import CLIENT_ADDRESS, SERVER_ADDRESS, Pair
+from tests.support.pair import CLIENT_ADDRESS, MS, SERVER_ADDRESS, Pair
 
 
 def ended(pair: Pair) -> list[ConnectionEnded]:
@@ -178,7 +178,30 @@ def test_no_address_is_refused(host: str) -> None:
 
 @pytest.mark.requirement("rfc9000:17.2:2")
 @pytest.mark.requirement("rfc9000:17.2:5")
-@pytest.mark.parametrize("length", [-1, 1, 3, 21, 255])
+@pytest.mark.parametrize("length", [-1, 21, 255])
 def test_lengths_of_connection_ids_that_version_1_has_not_are_refused(length: int) -> None:
     with pytest.raises(ConfigError, match=f"connection_id_length = {length}"):
         Pair(server={"connection_id_length": length})
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 20])
+def test_short_and_long_connection_ids_serve_as_well(length: int) -> None:
+    pair = Pair(client={"connection_id_length": length}, server={"connection_id_length": length})
+    client, server = pair.established()
+    assert pair.transfer(client, server, bytes(50_000))[1] == bytes(50_000)
+    assert len(server.local_ids.first) == len(client.local_ids.first) == length
+
+
+def test_connection_ids_that_are_used_up_are_a_clear_error_and_a_refusal() -> None:
+    pair = Pair(client={"connection_id_length": 1}, server={"connection_id_length": 1})
+    first = 0
+    with pytest.raises(ConfigError, match="connection_id_length = 1: all IDs of this length are in use"):  # noqa: PT012
+        for first in range(300):
+            pair.client.connect(("10.0.0.1", 1000 + first), SERVER_ADDRESS, 0, "localhost")
+    assert 200 <= first <= 256
+    firsts = [connection.local_ids.first for connection in pair.client.connections.values()]
+    assert len(set(firsts)) == len(firsts)
+    pair.run_for(15 * MS)
+    pair.settle()
+    refused = [event for event in pair.client_events if isinstance(event, ConnectionEnded) and event.remote]
+    assert {event.code for event in refused} == {CONNECTION_REFUSED}
