@@ -162,6 +162,7 @@ class Handshake:
             raise HandshakeError(
                 UNEXPECTED_MESSAGE,
                 f"handshake bytes at level {LEVEL_NAMES[level]}, expected at {LEVEL_NAMES[row.level]}",
+                protocol_violation=level < row.level,  # rfc9001:4.1.3:1 rfc9001:4.1.3:2
             )
         buffer = self._buffer
         buffer += data

@@ -11,26 +11,44 @@ from cryptography.x509 import load_der_x509_certificate
 from stack.tls.config import ClientTls, ServerTls
 from stack.tls.engine import (
     APPLICATION,
+    EARLY,
     HANDSHAKE,
     INITIAL,
     READ,
     WRITE,
     Completed,
+    EarlyData,
     HandshakeBytes,
+    HandshakeInfo,
     NewSecret,
+    SessionTicket,
 )
 from stack.tls.groups import P256, X25519
 
-EPOCHS = {INITIAL: peer.Epoch.INITIAL, HANDSHAKE: peer.Epoch.HANDSHAKE, APPLICATION: peer.Epoch.ONE_RTT}
+EPOCHS = {
+    INITIAL: peer.Epoch.INITIAL,
+    EARLY: peer.Epoch.ZERO_RTT,
+    HANDSHAKE: peer.Epoch.HANDSHAKE,
+    APPLICATION: peer.Epoch.ONE_RTT,
+}
 LEVELS = {epoch: level for level, epoch in EPOCHS.items()}
 
 
 class Peer:
     """aioquic's side: bytes in, bytes out, secrets by level and direction."""
 
-    def __init__(self, is_client: bool, credentials: Any, suite: int) -> None:
+    def __init__(self, is_client: bool, credentials: Any, suite: int, tickets: dict[bytes, Any] | None = None) -> None:
+        """`tickets` of a server are those that it has issued; a client's are those that it has got."""
         suites = [peer.CipherSuite(suite)]
-        self.context = peer.Context(is_client, ["quicsim"], cipher_suites=suites, verify_mode=0)
+        early_data = None if tickets is None or is_client else 0xFFFFFFFF
+        self.context = peer.Context(
+            is_client, ["quicsim"], cipher_suites=suites, verify_mode=0, max_early_data=early_data
+        )
+        if tickets is not None:
+            self.context.new_session_ticket_cb = lambda ticket: tickets.update({ticket.ticket: ticket})
+            self.context.get_session_ticket_cb = tickets.get
+            if is_client and tickets:
+                self.context.session_ticket = next(iter(tickets.values()))
         parameters = b"client" if is_client else b"server"
         self.context.handshake_extensions = [(0x39, parameters)]
         if not is_client:
@@ -95,3 +113,56 @@ def test_aioquics_client_completes_with_our_server(tls: Any, suite: int, kind: s
     server = ServerTls(credentials, deterministic=kind == "rsa").server(b"server", random.Random(2))
     other = Peer(True, credentials, suite)
     check(talk(tls, server, other, other.feed(b"")), other)
+
+
+def secrets_agree(events: list[Any], other: Peer) -> bool:
+    mine = {(event.level, event.direction): event.secret for event in events if isinstance(event, NewSecret)}
+    return mine == {(level, READ + WRITE - side): secret for (level, side), secret in other.secrets.items()}
+
+
+def outcome(events: list[Any]) -> tuple[bool, list[bool]]:
+    """Whether the session was resumed, and what is said about early data."""
+    (info,) = (event for event in events if isinstance(event, HandshakeInfo))
+    return info.resumed, [event.accepted for event in events if isinstance(event, EarlyData)]
+
+
+@pytest.mark.peer("aioquic")
+@pytest.mark.parametrize("suite", [0x1301, 0x1302, 0x1303])
+@pytest.mark.parametrize("early_data", [False, True])
+def test_our_client_resumes_aioquics_session(tls: Any, suite: int, early_data: bool) -> None:
+    credentials = tls.credentials("p256")
+    tickets: dict[bytes, Any] = {}
+    client = ClientTls(credentials).client("localhost", b"client", random.Random(1))
+    client.start(0)
+    events = talk(tls, client, Peer(False, credentials, suite, tickets), [])
+    (ticket,) = (event for event in events if isinstance(event, SessionTicket))
+    assert ticket.early_data
+    config = ClientTls(credentials, session=ticket.blob, early_data=early_data)
+    client = config.client("localhost", b"client", random.Random(2))
+    other = Peer(False, credentials, suite, tickets)
+    client.start(0)
+    events = talk(tls, client, other, [])
+    assert outcome(events) == (True, [True] if early_data else [])
+    assert other.context.early_data_accepted is early_data
+    assert secrets_agree(events, other)
+
+
+@pytest.mark.peer("aioquic")
+@pytest.mark.parametrize("suite", [0x1301, 0x1302, 0x1303])
+@pytest.mark.parametrize("early_data", [False, True])
+def test_aioquics_client_resumes_our_session(tls: Any, suite: int, early_data: bool) -> None:
+    credentials = tls.credentials("p256")
+    config = ServerTls(credentials, tickets=1, early_data=early_data)
+    tickets: dict[bytes, Any] = {}
+    other = Peer(True, credentials, suite, tickets)
+    server = config.server(b"server", random.Random(1))
+    talk(tls, server, other, other.feed(b""))
+    server.send_ticket(0)
+    other.feed(tls.drain(server)[0].data)
+    assert len(tickets) == 1
+    other = Peer(True, credentials, suite, tickets)
+    server = config.server(b"server", random.Random(2))
+    events = talk(tls, server, other, other.feed(b""))
+    assert outcome(events) == (True, [True] if early_data else [])
+    assert other.context.early_data_accepted is early_data
+    assert secrets_agree(events, other)

@@ -22,7 +22,9 @@ from stack.tls.engine import (
     PeerTransportParameters,
     SessionTicket,
 )
+from stack.tls.extensions import SUPPORTED_VERSIONS
 from stack.tls.groups import P256, X25519
+from stack.tls.hello import parse_client_hello
 from stack.tls.schedule import SUITES
 
 KINDS = ("p256", "p384", "p521", "ed25519", "rsa")
@@ -217,3 +219,18 @@ def test_unknown_extensions_of_a_ticket_are_ignored(tls: Any, wanted: bool) -> N
     tls.exchange(client, ServerTls(credentials).server(b"server", random.Random(2)))
     client.feed(APPLICATION, bytes.fromhex("04000016 00000e10 00000000 0100 0002abcd 0006 fafa0002 0000"), 0)
     assert [type(event) for event in tls.drain(client)] == ([SessionTicket] if wanted else [])
+
+
+@pytest.mark.requirement("rfc9001:4.2:1")
+@pytest.mark.requirement("rfc9001:8.1:1")
+@pytest.mark.requirement("rfc9001:8.4:1")
+@pytest.mark.requirement("rfc8446:4.2.3:2")
+def test_what_every_client_hello_has(tls: Any) -> None:
+    client, _ = run(tls)
+    hello = client[0]
+    assert isinstance(hello, HandshakeBytes)
+    assert hello.data[4 + 2 + 32] == 0  # no legacy_session_id
+    parsed = parse_client_hello(hello.data[4:])
+    assert parsed.extensions[SUPPORTED_VERSIONS] == b"\x02\x03\x04"
+    assert parsed.alpn == (b"quicsim",)
+    assert parsed.signatures

@@ -48,6 +48,7 @@ def agree(client: list[Event], server: list[Event]) -> bool:
     return len(secrets[0]) == 4 and secrets[0] == secrets[1] and isinstance(client[-1], Completed)
 
 
+@pytest.mark.requirement("rfc9001:4.7:1")
 @pytest.mark.requirement("rfc8446:4.1.1:3")
 @pytest.mark.requirement("rfc8446:4.1.2:2")
 @pytest.mark.requirement("rfc8446:4.2.8:11")

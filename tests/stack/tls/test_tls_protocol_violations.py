@@ -9,7 +9,7 @@ from stack.errors import PROTOCOL_VIOLATION
 from stack.events import ConnectionEnded
 from stack.tls import messages
 from stack.tls.config import ClientTls, ServerTls
-from stack.tls.engine import APPLICATION, INITIAL, Alert
+from stack.tls.engine import APPLICATION, EARLY, HANDSHAKE, INITIAL, Alert, HandshakeBytes
 from stack.wire.frames import encode_crypto_header
 from tests.support.pair import Pair
 
@@ -42,6 +42,31 @@ def test_bytes_left_over_at_a_level_that_is_done(tls: Any) -> None:
     client, server = engines(tls)
     client_events, _ = tls.exchange(client, server, tamper=lambda level, data: data + b"\x04" * (level > 0))
     assert violations(client_events) == [True]
+
+
+@pytest.mark.requirement("rfc9001:4.1.3:1")
+@pytest.mark.requirement("rfc9001:4.1.3:2")
+def test_new_bytes_at_a_level_that_came_before(tls: Any) -> None:
+    for received, late, violation in ((True, INITIAL, True), (False, HANDSHAKE, False)):
+        client, server = engines(tls)
+        client.start(0)
+        server.feed(INITIAL, client.next_event().data, 0)
+        hello = next(event for event in tls.drain(server) if isinstance(event, HandshakeBytes))
+        client.feed(INITIAL, hello.data if received else hello.data[:10], 0)
+        client.feed(late, b"\x04", 0)
+        found = [event for event in tls.drain(client) if isinstance(event, Alert)]
+        assert [(event.description, event.protocol_violation) for event in found] == [(10, violation)]
+
+
+@pytest.mark.requirement("rfc9001:4.1.3:1")
+@pytest.mark.requirement("rfc9001:4.1.3:2")
+@pytest.mark.parametrize("level", [INITIAL, EARLY, HANDSHAKE])
+def test_new_bytes_of_a_client_below_the_level_of_its_tickets(tls: Any, level: int) -> None:
+    client, server = engines(tls)
+    tls.exchange(client, server)
+    for engine in (client, server):
+        engine.feed(level, b"\x04", 0)
+        assert violations(tls.drain(engine)) == [True]
 
 
 @pytest.mark.requirement("rfc9001:4.4:5")
