@@ -110,8 +110,11 @@ class Paths:
         self._set_timer()
 
     def expire(self, path: Path, now: int) -> None:
-        """Forget a path that is not used any more, when what was under way on it must have come."""
-        path.drop_at = now + KEEP_PTOS * max(path.rtt.pto_ns(0), self.pto_ns())
+        """Forget a path that is not used any more, when what was under way on it must have come.
+
+        Later calls do not put that off: a path is kept no longer for moves that do not concern it.
+        """
+        path.drop_at = min(path.drop_at, now + KEEP_PTOS * max(path.rtt.pto_ns(0), self.pto_ns()))
         self._set_timer()
 
     # Validation

@@ -479,3 +479,19 @@ def test_a_probe_is_answered_but_moves_nothing() -> None:
         for frame in packet.frames
     ]
     assert sent[:2] == [PathResponseFrame, PathChallengeFrame]
+
+
+def test_a_path_is_kept_no_longer_because_of_later_moves() -> None:
+    pair = Pair()
+    client, _ = pair.established()
+    first = client.path
+    client.migrate(SECOND_ADDRESS, pair.now)
+    pair.run(lambda: client.path.local == SECOND_ADDRESS)
+    drop_at = first.drop_at
+    pair.run_for(SECOND)
+    client.migrate(OTHER_PORT, pair.now)
+    pair.run(lambda: client.path.local == OTHER_PORT)
+    pair.run_until(drop_at - 1)
+    assert first in client.paths.all
+    pair.run_until(drop_at)
+    assert first not in client.paths.all
