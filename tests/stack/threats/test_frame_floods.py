@@ -6,10 +6,12 @@ import pytest
 
 from stack.connection import Connection
 from stack.wire.frames import (
+    encode_ack_frequency,
     encode_crypto_header,
     encode_data_blocked,
     encode_datagram_header,
     encode_handshake_done,
+    encode_immediate_ack,
     encode_max_data,
     encode_max_stream_data,
     encode_max_streams,
@@ -59,6 +61,8 @@ FLOODS: dict[str, Flood] = {
     "path challenge": lambda i: encode_path_challenge(id_of(i)),
     "path response": lambda i: encode_path_response(id_of(i)) * 20,
     "retire unused": lambda i: encode_retire_connection_id(1) * 20,
+    "immediate ack": lambda i: encode_immediate_ack() * 20,
+    "ack frequency": lambda i: encode_ack_frequency(i, i % 9, 1_000 + i, i % 7) * 20,
     "datagrams nobody reads": lambda i: encode_datagram_header(8) + id_of(i),
 }
 TO_CLIENT: dict[str, Flood] = {
@@ -114,7 +118,7 @@ def test_a_flood_of_frames_costs_no_more_the_longer_it_lasts(
 ) -> None:
     """Whether the attacker acknowledges our answers or not."""
     monkeypatch.setattr("stack.recovery.loss.MAX_ACK_ONLY_PACKETS", ACK_ONLY)  # so that it is reached
-    fields = {"max_datagram_frame_size": 100}
+    fields = {"max_datagram_frame_size": 100, "ack_frequency": True}
     pair = Pair(server=fields, client=fields)
     client, server = pair.established()
     attacker, victim = (server, client) if name in TO_CLIENT else (client, server)

@@ -103,6 +103,24 @@ def test_a_peer_that_never_acknowledges_is_not_remembered_packet_by_packet() -> 
     assert pair.transfer(client, server, b"still here")[1] == b"still here"
 
 
+def test_a_handshake_that_is_never_confirmed_leaves_no_record_of_every_packet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While several packet number spaces are in use, a client keeps the times of what was acknowledged."""
+    monkeypatch.setattr("stack.handshake.encode_handshake_done", lambda: PING)
+    pair = Pair()
+    client = pair.connect()
+    pair.run(lambda: client.handshake_complete)
+    server = pair.server_connection
+    assert server is not None
+    for _ in range(2):  # until the windows are as large as they get
+        pair.transfer(client, server, bytes(1 << 20))
+    pair.settle()
+    before = held(pair.client)
+    pair.transfer(client, server, bytes(3 << 20))
+    pair.settle()
+    assert not client.handshake_confirmed
+    assert held(pair.client) <= before + 8_192
+
+
 def test_pings_for_acks_stop_at_a_full_window() -> None:
     pair = Pair()
     client, server = pair.established()
