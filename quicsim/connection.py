@@ -87,6 +87,10 @@ class Connection:
             await self._wait("the handshake")
         return self
 
+    async def usable(self) -> "Connection":
+        """Return the connection once it can send, in 0-RTT if possible; raises ConnectionClosed when it can't."""
+        return self if self._connection.can_send else await self.established()
+
     async def open_stream(self, unidirectional: bool = False) -> Stream:
         """Open a stream, waiting for the peer to allow one more if need be."""
         while (stream_id := self._connection.open_stream(unidirectional)) is None:
@@ -197,7 +201,7 @@ class Connection:
                 self._end(event)
             case events.NewSession(session):
                 self._sessions.put(session)
-            case events.NewToken():
+            case events.NewToken() | events.EarlyDataAccepted():
                 pass  # nobody waits for it
 
     def _add(self, stream_id: int) -> Stream:

@@ -140,7 +140,11 @@ class Driver:
             return
         wrapper = self._connections[connection]
         wrapper.handle(event)
-        if isinstance(event, events.HandshakeCompleted) and not connection.is_client:
+        if isinstance(event, events.EarlyDataAccepted) or (
+            isinstance(event, events.HandshakeCompleted)
+            and not connection.is_client
+            and not connection.early_data.accepted
+        ):
             if self._established is not None:
                 self._established(wrapper)
             else:

@@ -64,10 +64,10 @@ class SimNet:
         """Connect to `host`; see `Net`."""
         local, remote = self._simulation.resolve(host, self.host)
         socket = self.host.bind((local,))
-        driver = self._drive(socket, client_config(trust, alpn, options), None)
+        driver = self._drive(socket, client_config(trust, alpn, {"deterministic": True} | options), None)
         connection = driver.connect(socket.addresses[0], (remote, port), server_name or host)
         self._connections.append(connection)
-        return await connection.established()
+        return await connection.usable()
 
     async def listen(
         self, port: int, credentials: Credentials, *, alpn: Iterable[str] = DEFAULT_ALPN, **options: Any

@@ -7,6 +7,7 @@ from stack.config import MILLISECOND, Config
 from stack.control import ControlFrames
 from stack.datagrams import Datagrams
 from stack.dispatch import bind_handlers
+from stack.early_data import EarlyData
 from stack.errors import TransportError
 from stack.events import ConnectionEvent
 from stack.handshake import Handshake
@@ -60,6 +61,7 @@ class Connection:
         "config",
         "control",
         "datagrams",
+        "early_data",
         "endpoint",
         "flow",
         "handshake",
@@ -146,7 +148,9 @@ class Connection:
         ]
         initial, handshake, application = self.spaces
         # By packet type: Initial, 0-RTT, Handshake, Retry, Version Negotiation, 1-RTT
-        self.space_of = (initial, None, handshake, None, None, application)
+        # rfc9001:5.6:6 a client takes no 0-RTT packets
+        early = None if is_client else application
+        self.space_of: tuple[PacketNumberSpace | None, ...] = (initial, early, handshake, None, None, application)
         self.recovery = LossRecovery(is_client, self.spaces, self.current_path, self.stats, self.trace)
         self.ack_frequency = AckFrequency(config.ack_frequency, application.acks, self.recovery, self.control)
         self.closing = Closing(self.emit, self.recovery.pto_ns, self.trace)
@@ -170,6 +174,7 @@ class Connection:
         self.numbers = PacketNumbers(self, application)
         self.parameters = ParameterExchange(self)
         self.new_tokens = NewTokens(self)
+        self.early_data = EarlyData(self)
         self.handshake = Handshake(self)
         self.receiver = Receiver(self)
         self.sender = Sender(self)
@@ -181,6 +186,11 @@ class Connection:
     def handshake_confirmed(self) -> bool:
         """Whether the handshake is confirmed (RFC 9001 section 4.1.2)."""
         return self.closing.state is State.CONFIRMED
+
+    @property
+    def can_send(self) -> bool:
+        """Whether the application's data can go out: the handshake is complete, or the client may send 0-RTT."""
+        return self.handshake_complete or self.early_data.sending
 
     @property
     def closed(self) -> bool:
@@ -355,7 +365,13 @@ class Connection:
         self.spaces[0] = new
         self.space_of = (new, *self.space_of[1:])
         self.recovery.replace(old, new, now)
+        self.early_data.give_up(now)
         self.handshake.restart(now)
+
+    def refuse_early_packets(self) -> None:
+        """Drop 0-RTT packets from now on, and those that wait for keys."""
+        initial, _, *others = self.space_of
+        self.space_of = (initial, None, *others)
 
     def receive(self, data: bytes, source: Address, destination: Address, ecn: int, now: int) -> None:
         """Process a datagram. Whatever the peer did wrong becomes a CONNECTION_CLOSE here, and only here."""

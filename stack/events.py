@@ -28,6 +28,11 @@ class HandshakeCompleted:
 
 
 @dataclass(frozen=True, slots=True)
+class EarlyDataAccepted:
+    """Server: what the client sends before the handshake is complete is taken. Somebody may be replaying it."""
+
+
+@dataclass(frozen=True, slots=True)
 class HandshakeConfirmed:
     """The handshake is confirmed (RFC 9001 section 4.1.2)."""
 
@@ -167,6 +172,7 @@ class ConnectionEnded:
 
 ConnectionEvent = (
     HandshakeCompleted
+    | EarlyDataAccepted
     | HandshakeConfirmed
     | NewToken
     | NewSession

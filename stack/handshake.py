@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 from stack.crypto.packet_protection import TLS_AES_128_GCM_SHA256, initial_secrets, make_keys
 from stack.crypto.retry import retry_integrity_tag
+from stack.early_data import may_resume_with
 from stack.errors import (
     CRYPTO_ERROR,
     FRAME_ENCODING_ERROR,
@@ -65,6 +66,7 @@ class Handshake:
             self._engine = factory.client(server_name, connection.parameters.encode_local(now), connection.rng)
         else:
             self._engine = factory.server(lambda peer: connection.parameters.answer(peer, now), connection.rng)
+            self._engine.allow_early_data(may_resume_with)
         self._bind_sessions()
         self._engine.start(now)
         self._take_events(now)
@@ -198,6 +200,7 @@ class Handshake:
         self.install_initial_keys(now)
         # rfc9000:17.2.5.3:1 the same ClientHello, and rfc9000:17.2.5.3:4 the next packet numbers
         connection.recovery.on_retry(connection.spaces[0], now)
+        connection.recovery.on_rejected(connection.spaces[2], now)  # rfc9000:17.2.3:1
         connection.idle.on_received(now)
         return True
 
@@ -225,6 +228,10 @@ class Handshake:
             connection.alpn = event.alpn
             if trace is not None and event.alpn is not None:
                 trace.alpn_selected(now, event.alpn)
+        elif isinstance(event, tls.RememberedParameters):
+            connection.early_data.on_remembered(event.data, event.alpn)
+        elif isinstance(event, tls.EarlyData):
+            connection.early_data.on_decision(event.accepted, now)
         elif isinstance(event, tls.Completed):
             self._complete(event.peer_certificates, now)
         elif isinstance(event, tls.SessionTicket):
@@ -238,12 +245,14 @@ class Handshake:
 
     def _install(self, level: int, direction: int, suite: int, secret: bytes, now: int) -> None:
         connection = self._connection
-        if level == tls.EARLY:
-            return
         space = connection.spaces[SPACE_OF_LEVEL[level]]
         keys = make_keys(suite, secret, connection.version)
         reading = direction == tls.READ
-        if level == tls.APPLICATION:
+        if level == tls.EARLY:
+            connection.early_data.install(keys, reading=reading)
+        elif level == tls.APPLICATION:
+            if not reading:
+                connection.early_data.stop()
             connection.key_phases.install(keys, reading=reading)
         elif reading:
             space.read_keys = keys
@@ -274,6 +283,7 @@ class Handshake:
         if peer is None:
             # rfc9001:8.2:1
             raise TransportError(CRYPTO_ERROR | 109, "no transport parameters")
+        connection.early_data.check_limits()
         connection.closing.move(Trigger.COMPLETE, now)
         connection.handshake_complete = True
         connection.idle.give_up_at = NEVER
@@ -285,7 +295,7 @@ class Handshake:
                 alpn=info.alpn if info else None,
                 server_name=info.server_name if info else None,
                 resumed=info.resumed if info else False,
-                early_data_accepted=False,
+                early_data_accepted=connection.early_data.accepted,
                 peer_certificates=peer_certificates,
             )
         )
@@ -293,6 +303,7 @@ class Handshake:
             connection.control.owe(self, _HANDSHAKE_DONE_KEY)
             connection.new_tokens.offer(now)
             self._confirm(now)
+            connection.early_data.on_completed(now)
             if self._engine is not None:
                 self._engine.send_ticket(now)
 

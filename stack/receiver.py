@@ -8,6 +8,7 @@ from stack.errors import FRAME_ENCODING_ERROR, PROTOCOL_VIOLATION, TransportErro
 from stack.lifecycle import State
 from stack.limits import MAX_UNDECRYPTABLE_BYTES, MAX_UNDECRYPTABLE_PACKETS
 from stack.observer import PacketInfo
+from stack.tls.engine import EARLY
 from stack.wire import header as wire
 from stack.wire.frames import ONE_BYTE_TYPES
 from stack.wire.varint import Truncated, decode_varint, varint_size
@@ -152,6 +153,8 @@ class Receiver:
             version = int.from_bytes(data[start + 1 : start + 5])
             if packet_type == wire.INITIAL and version != connection.version.number:
                 keys = connection.negotiation.initial_keys(version)
+            elif packet_type == wire.ZERO_RTT:
+                keys = connection.early_data.keys_at(now)
         if keys is None:
             self._keep_undecryptable(
                 _Undecryptable(
@@ -213,7 +216,7 @@ class Receiver:
                 connection.closing.on_packet_while_closing(payload, now)
             return
         connection.idle.on_received(now)
-        eliciting = self._process_frames(payload, packet)
+        eliciting = self._process_frames(payload, packet, EARLY if packet_type == wire.ZERO_RTT else space.level)
         # rfc9000:13.1:1 acknowledge only what was processed, rfc9000:13.2.5:2 and count from when it arrived
         acks.on_received(number, eliciting, now - packet.waited_ns)
         if ecn:
@@ -221,13 +224,13 @@ class Receiver:
         if elsewhere and packet_type == wire.ONE_RTT and not connection.closing.over:
             connection.migration.on_packet(path, number, payload, now)
 
-    def _process_frames(self, payload: bytes, packet: ReceivedPacket) -> bool:
-        """Dispatch every frame; return whether the packet asks for an ACK."""
+    def _process_frames(self, payload: bytes, packet: ReceivedPacket, level: int) -> bool:
+        """Dispatch every frame of a packet of `level`; return whether the packet asks for an ACK."""
         if not payload:
             # rfc9000:12.4:2
             raise TransportError(PROTOCOL_VIOLATION, "packet without frames")
         handlers = self._handlers
-        level_bit = 1 << packet.space.level
+        level_bit = 1 << level
         position, end = 0, len(payload)
         eliciting = False
         frame_type = 0

@@ -265,7 +265,7 @@ class Sender:
             # A probe that repeats the handshake tells a peer that knows nothing yet more than a PING: rfc9002:6.2.4:6
             space.crypto.buffer.offer_again()
         crypto = space.crypto.buffer.pending
-        is_application = space.level == APPLICATION
+        is_application = space.index == 2
         data = crypto or bool(
             is_application
             and (connection.control.owed or connection.streams.scheduler.ready or connection.datagrams.queued)

@@ -14,7 +14,7 @@ from stack.recovery.sent import SentPacket
 from stack.recovery.space import PacketNumberSpace
 from stack.sent_frame import NeverRepeated
 from stack.stats import ConnectionStats
-from stack.tls.engine import APPLICATION, HANDSHAKE, INITIAL
+from stack.tls.engine import HANDSHAKE, INITIAL
 from stack.wire.frames import EcnCounts
 from stack.wire.header import PACKET_TYPE_NAMES
 
@@ -278,7 +278,8 @@ class LossRecovery:
         loss_index, loss_at = 0, NEVER
         eliciting = 0
         for space in self._live:
-            eliciting += space.eliciting_in_flight
+            if space.index != 2 or self.handshake_confirmed:  # nothing of the others tells of lost 0-RTT packets
+                eliciting += space.eliciting_in_flight
             if space.loss_at < loss_at:
                 loss_index, loss_at = space.index, space.loss_at
         if loss_at != NEVER:
@@ -298,7 +299,7 @@ class LossRecovery:
             if not space.eliciting_in_flight:
                 continue
             max_ack_delay_ns = 0
-            if space.level == APPLICATION:
+            if space.index == 2:
                 # rfc9002:6.2.1:3
                 if not self.handshake_confirmed:
                     continue
@@ -335,7 +336,7 @@ class LossRecovery:
         space.probes = PROBES_PER_TIMEOUT if space.eliciting_in_flight else 1
         self._offer_oldest(space, now)
         for other in self._live:
-            if other is not space and other.level != APPLICATION and other.write_keys is not None:
+            if other is not space and other.index != 2 and other.write_keys is not None:
                 self._offer_oldest(other, now)
                 if other.crypto.buffer.pending:
                     other.probes = space.probes
@@ -391,6 +392,13 @@ class LossRecovery:
         self.pto_count = 0
         path = self._current_path()
         path.set_datagram_size(path.datagram_size)  # a fresh congestion controller
+        self.arm(now)
+
+    def on_rejected(self, space: PacketNumberSpace, now: int) -> None:
+        """Nobody will acknowledge the 0-RTT packets sent in `space`: take them out of flight, and offer all again."""
+        for packet in self._take_all(space):
+            for sent in packet.frames:
+                sent[0].on_lost(sent, now)
         self.arm(now)
 
     @staticmethod

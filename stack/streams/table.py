@@ -99,6 +99,19 @@ class StreamTable:
         self.flow.peer_limit = max(self.flow.peer_limit, parameters.initial_max_data)
         self.limits.raise_local_limit(0, parameters.initial_max_streams_bidi)
         self.limits.raise_local_limit(UNIDIRECTIONAL, parameters.initial_max_streams_uni)
+        # Streams that were opened with what was remembered of an earlier connection
+        for send in [stream.send for stream in self.streams.values() if stream.send is not None]:
+            if send.stream_id & SERVER_INITIATED != self._is_client:
+                send.max_data = max(send.max_data, self._limit_of(send.stream_id))
+                self.queue(send)
+        self.scheduler.on_credit()
+
+    def _limit_of(self, stream_id: int) -> int:
+        """How much the peer lets us send at first on a stream that we open."""
+        parameters = self._peer_parameters
+        if stream_id & UNIDIRECTIONAL:
+            return parameters.initial_max_stream_data_uni
+        return parameters.initial_max_stream_data_bidi_remote
 
     # Application verbs
 
@@ -109,14 +122,11 @@ class StreamTable:
         if index is None:
             return None
         stream_id = index << 2 | kind | (0 if self._is_client else SERVER_INITIATED)
-        parameters, config = self._peer_parameters, self._config
-        if unidirectional:
-            send = SendStream(stream_id, parameters.initial_max_stream_data_uni, self)
-            self.streams[stream_id] = Stream(stream_id, send, None)
-        else:
-            send = SendStream(stream_id, parameters.initial_max_stream_data_bidi_remote, self)
-            receive = self._receive_stream(stream_id, config.initial_max_stream_data_bidi_local)
-            self.streams[stream_id] = Stream(stream_id, send, receive)
+        send = SendStream(stream_id, self._limit_of(stream_id), self)
+        receive = None
+        if not unidirectional:
+            receive = self._receive_stream(stream_id, self._config.initial_max_stream_data_bidi_local)
+        self.streams[stream_id] = Stream(stream_id, send, receive)
         return stream_id
 
     def write(self, stream_id: int, data: bytes | memoryview, end: bool) -> int:

@@ -145,6 +145,9 @@ class Engine(Protocol):
     def set_context(self, context: bytes) -> None:
         """What sessions belong to from now on, such as a version: they are resumed only in an equal context."""
 
+    def allow_early_data(self, check: Callable[[bytes, bytes], bool]) -> None:
+        """A server accepts 0-RTT only if `check` of its transport parameters then, in the session, and now is true."""
+
     def start(self, now: int) -> None:
         """A client makes its ClientHello; a server does nothing. `now` in ns."""
 

@@ -98,6 +98,12 @@ class Handshake:
         """Bind sessions to `context`, of up to 255 bytes: they are resumed only in an equal one."""
         self._context = context
 
+    def allow_early_data(self, check: Callable[[bytes, bytes], bool]) -> None:
+        """Accept 0-RTT, as a server, only if `check(remembered, present)` of our transport parameters is true.
+
+        Without a check they have to be the same.
+        """
+
     def start(self, now: int) -> None:
         """A server does nothing; a client makes its ClientHello."""
 

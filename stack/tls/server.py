@@ -1,5 +1,7 @@
 """The server's side of a handshake (RFC 8446 section 2, appendix A.2)."""
 
+from collections.abc import Callable
+from operator import eq
 from typing import TYPE_CHECKING, Final
 
 from stack.limits import MAX_TICKET_CERTIFICATES
@@ -44,6 +46,7 @@ class ServerHandshake(Handshake):
 
     __slots__ = (
         "_alpn",
+        "_check_parameters",
         "_client_application_secret",
         "_config",
         "_first_hello",
@@ -72,9 +75,14 @@ class ServerHandshake(Handshake):
         self._scheme = 0
         self._alpn = ""
         self._parameters = b""  # ours
+        self._check_parameters: Callable[[bytes, bytes], bool] = eq
         self._client_application_secret = b""
         self._takes_tickets = False
         self._tickets = 0  # sent
+
+    def allow_early_data(self, check: Callable[[bytes, bytes], bool]) -> None:
+        """Accept 0-RTT only if `check` of our transport parameters, of the session and of now, is true."""
+        self._check_parameters = check
 
     def send_ticket(self, now: int) -> None:
         """Queue as many NewSessionTickets as configured, if the client can use them."""
@@ -122,7 +130,6 @@ class ServerHandshake(Handshake):
 
     def _on_client_hello(self, message: bytes) -> State | None:
         hello = parse_client_hello(message[HEADER_SIZE:])
-        again = self._first_hello is not None
         if self._first_hello is None:
             self._choose(hello, message)
             if self._group and self._group not in (hello.key_shares or ()):
@@ -132,7 +139,7 @@ class ServerHandshake(Handshake):
             check_second_hello(self._first_hello, hello, self._group)
             self._first_hello = None
             self._authenticate(hello, message, (self._suite,))
-        self._answer(hello, message, again)
+        self._answer(hello, message)
         return State.SERVER_WAIT_CERTIFICATE if self._requests_certificate else State.SERVER_WAIT_FINISHED
 
     def _choose(self, hello: ClientHello, message: bytes) -> None:
@@ -173,7 +180,7 @@ class ServerHandshake(Handshake):
             self._events.append(EarlyData(accepted=False))
         return State.SERVER_WAIT_SECOND_CLIENT_HELLO
 
-    def _answer(self, hello: ClientHello, message: bytes, again: bool) -> None:
+    def _answer(self, hello: ClientHello, message: bytes) -> None:
         """Send ServerHello to Finished."""
         psk = self._psk
         random = self._rng.randbytes(32)
@@ -187,7 +194,7 @@ class ServerHandshake(Handshake):
         schedule = self._schedule = KeySchedule(SUITES[self._suite], psk.key if psk else b"")
         schedule.add_message(self._prefix + message)
         self._prefix = b""
-        early = not again and extensions.EARLY_DATA in hello.extensions
+        early = extensions.EARLY_DATA in hello.extensions
         accepted = early and self._accepts_early_data(hello)
         if accepted:
             self._enter_early(schedule, self._suite, READ)
@@ -210,7 +217,7 @@ class ServerHandshake(Handshake):
         return (
             ticket.early_data
             and (ticket.suite, ticket.alpn) == (self._suite, self._alpn)
-            and ticket.transport_parameters == self._parameters
+            and self._check_parameters(ticket.transport_parameters, self._parameters)
             and ticket.is_fresh(age, self._now)
             and self._office.strike(identity, ticket, self._now)
         )

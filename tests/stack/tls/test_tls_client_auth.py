@@ -120,6 +120,7 @@ def test_a_resumed_session_knows_the_clients_certificate(tls: Any) -> None:
     for config, resumed in (
         (issuing, True),
         (server_config(tls, "request", ticket_key=key), True),
+        (server_config(tls, "none", ticket_key=key), True),
         (server_config(tls, trusted="p521", ticket_key=key), False),
     ):
         _, events = run(tls, config, credentials, session=session)

@@ -285,6 +285,14 @@ def test_a_client_refuses_a_scheme_that_does_not_suit(tls: Any, scheme: int) -> 
     assert rogue_alerts(tls, scheme=scheme) == [47]
 
 
+@pytest.mark.requirement("rfc8446:4.4.3:4")
+def test_a_client_refuses_a_scheme_that_it_did_not_offer(tls: Any) -> None:
+    credentials = tls.credentials("p256")
+    for offered, alerts in (((0x0804,), [47]), ((0x0804, 0x0403), [])):
+        client = ClientTls(credentials, signatures=offered).client("localhost", b"client", random.Random(1))
+        assert tls.alerts(tls.rogue_server(credentials).talk_to(client)) == alerts
+
+
 @pytest.mark.requirement("rfc8446:4.4.4:1")
 def test_a_client_refuses_a_wrong_finished(tls: Any) -> None:
     assert rogue_alerts(tls, finished=messages.encode_finished(bytes(32))) == [51]

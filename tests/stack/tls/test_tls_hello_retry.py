@@ -192,6 +192,10 @@ SHARE = codec.vector16(extensions.encode_key_share(P256, GROUPS[P256].offer(rand
 BOTH = SHARE[2:] + extensions.encode_key_share(X25519, GROUPS[X25519].offer(random.Random(3)).public)
 
 
+# A key that nobody knows, with a binder that nobody checks
+PSK = {45: b"\x01\x01", 41: bytes.fromhex("0007 0001aa 00000000 0021 20") + bytes(32)}
+
+
 @pytest.mark.parametrize(
     ("change", "fields", "alerts"),
     [
@@ -203,14 +207,15 @@ BOTH = SHARE[2:] + extensions.encode_key_share(X25519, GROUPS[X25519].offer(rand
         case({16: extensions.encode_alpn(("quicsim", "h3"))}, {}, [47], id="ALPN"),
         case({0: extensions.encode_server_name("other")}, {}, [47], id="server name"),
         case({COOKIE: codec.vector16(b"mine")}, {}, [47], id="cookie"),
-        case({42: b""}, {}, [47], id="early data", rule="rfc8446:4.2.10:6"),
+        case({42: b"", **PSK}, {}, [47], id="early data"),
+        case(PSK, {}, [], id="another key"),
         case({}, {"suites": b"\x13\x01\x13\x02"}, [47], id="suites"),
     ],
 )
 def test_a_server_checks_the_second_hello(
     tls: Any, change: dict[int, bytes | None], fields: dict[str, bytes], alerts: list[int]
 ) -> None:
-    groups: dict[int, bytes | None] = {10: codec.vector16(codec.numbers((X25519, P256)))}
+    groups: dict[int, bytes | None] = {10: codec.vector16(codec.numbers((X25519, P256))), 45: b"\x01\x01"}
     _, server = engines(tls, server={"groups": (P256,)})
     server.feed(INITIAL, tls.client_hello(groups), 0)
     assert tls.alerts(tls.drain(server)) == []

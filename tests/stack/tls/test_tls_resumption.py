@@ -32,7 +32,7 @@ from stack.tls.groups import P256, P384, X25519
 from stack.tls.hello import ClientHello, encode_server_hello, parse_client_hello
 from stack.tls.psk import PSK_DHE_KE, PSK_KE, ExternalPsk, check_binder
 from stack.tls.schedule import SUITES, KeySchedule
-from stack.tls.session import decode_session
+from stack.tls.session import decode_session, encode_session
 
 SECOND = 1_000_000_000
 KEY = bytes(range(32))
@@ -249,6 +249,14 @@ def test_a_ticket_is_taken_only_in_the_context_that_it_was_issued_in(tls: Any) -
         assert Run(client, server, client_events, server_events, [], []).resumed is resumed
 
 
+def test_a_ticket_of_another_name_is_not_taken(tls: Any) -> None:
+    side = Side(tls)
+    renamed = encode_session(decode_session(side.session())._replace(server_name="other.example"))
+    run = side.connect(SECOND, "other.example", session=renamed)
+    assert run.hellos[0].psk is not None
+    assert not run.resumed
+
+
 @pytest.mark.requirement("rfc8446:4.6.1:4")
 def test_only_a_suite_with_the_same_hash_resumes(tls: Any) -> None:
     side = Side(tls)
@@ -463,6 +471,7 @@ def test_early_data_is_refused_when_something_else_was_negotiated(tls: Any, chan
     assert early_secrets(run.server_events) == []
 
 
+@pytest.mark.requirement("rfc8446:4.2.10:6")
 def test_after_a_retry_the_session_is_still_resumed(tls: Any) -> None:
     side = Side(tls, {"groups": (X25519, P384), "early_data": True}, {"groups": (P384,), "early_data": True})
     session = side.session()
