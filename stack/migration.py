@@ -277,8 +277,6 @@ class Migration:
 
     def _retain_estimates(self, old: Path, new: Path) -> None:
         """Only the port changed, as NATs do: go on with the window and round-trip time (rfc9000:9.4:3)."""
-        if new.bytes_in_flight:
-            return
         new.take_over(old)
         for packet in self._connection.spaces[2].sent:
             if packet.path is old:

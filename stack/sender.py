@@ -31,6 +31,7 @@ SAMPLE_PAYLOAD: Final = 4  # bytes of packet number and payload together, so tha
 SMALLEST_BEYOND_ID: Final = 22  # bytes of a packet more than in a connection ID of ours: one more than in a reset
 # Bytes of frames below which something may have to be added: the longest ID of ours beside an empty one of the peer
 SMALL_PAYLOAD: Final = SMALLEST_BEYOND_ID + MAX_CID_LENGTH - (1 + 1 + TAG_LENGTH)
+SEVERAL_PATHS_LENGTH: Final = 2  # bytes of a packet number at least, where packets of another path may overtake it
 SMALLEST_ROOM: Final = 32  # bytes of frames: less is not worth another packet in the datagram
 
 _FIXED_BIT: Final = 0x40
@@ -130,12 +131,16 @@ class Sender:
         return datagrams
 
     def _path_datagram(self, path: "Path", now: int) -> bytes:
-        """What `path` owes; b"" while its congestion window or the amplification limit leaves no room."""
+        """What `path` owes; b"" while its congestion window or the amplification limit leaves no room.
+
+        A PATH_CHALLENGE is a probe, which need not wait for the window: that may be full of what a path that is no more
+        has lost, and challenges come seldom.
+        """
         connection = self._connection
         space = connection.spaces[2]
         room = min(SMALLEST_PATH_MTU, path.amplification_credit())
         number = space.next_packet_number
-        number_length = packet_number_length(number, space.largest_acked)
+        number_length = MAX_PACKET_NUMBER_LENGTH  # rfc9000:17.1:3 packets on faster paths may overtake this one by far
         draft = Draft(space, number, number_length, self._overhead(space, number_length, path))
         parts = draft.parts
         parts += [encode_path_response(data) for data in path.responses]  # rfc9000:8.2.2:7
@@ -147,8 +152,10 @@ class Sender:
             parts.append(_PING_FRAME)  # rfc9000:9.3.3:2
         draft.size = sum(map(len, parts))
         size = draft.overhead + draft.size
-        if size > room or path.window_available() < SMALLEST_PATH_MTU or path.remote_id.value is None:
+        if size > room or path.remote_id.value is None:
             return b""
+        if not challenge and path.window_available() < SMALLEST_PATH_MTU:
+            return b""  # rfc9000:8.2.2:2
         draft.eliciting = True
         if room == SMALLEST_PATH_MTU:  # rfc9000:8.2.1:5, rfc9000:8.2.2:5, rfc9000:8.2.2:6
             self._pad(draft, room - size)
@@ -281,6 +288,8 @@ class Sender:
             return None
         number = space.next_packet_number
         number_length = packet_number_length(number, space.largest_acked)
+        if connection.paths.several and number_length < SEVERAL_PATHS_LENGTH:
+            number_length = SEVERAL_PATHS_LENGTH  # rfc9000:17.1:3
         draft = Draft(space, number, number_length, self._overhead(space, number_length, path))
         room -= draft.overhead
         parts, sent_frames = draft.parts, draft.sent_frames

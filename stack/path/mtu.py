@@ -63,10 +63,10 @@ class MtuDiscovery:
         "_failures",
         "_maximum",
         "_probed",
-        "_resize",
         "_suspect_since",
         "_too_large",
         "probe_at",
+        "resize",
         "size",
         "state",
         "suspects",
@@ -78,7 +78,7 @@ class MtuDiscovery:
         self.state = MtuState.DISABLED
         self.probe_at = NEVER
         self.suspects = 0  # large packets lost in a row
-        self._resize = resize
+        self.resize = resize
         self._maximum = size
         self._too_large = size + 1  # the smallest size that did not arrive; above the maximum when none is known
         self._probed = 0  # size of the probe on its way
@@ -166,4 +166,4 @@ class MtuDiscovery:
 
     def _set_size(self, size: int) -> None:
         self.size = size
-        self._resize(size)
+        self.resize(size)

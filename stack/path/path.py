@@ -115,12 +115,22 @@ class Path:
             self.pacer.set_datagram_size(datagram_size)
 
     def take_over(self, other: "Path") -> None:
-        """Go on with the estimates of `other`, whose peer has only changed its port (rfc9000:9.4:3)."""
-        self.congestion, self.pacer, self.rtt = other.congestion, other.pacer, other.rtt
-        self.ecn, self.mtu = other.ecn, other.mtu
-        self._congestion_state, self._ecn_state = other._congestion_state, other._ecn_state
-        self._mtu_told = other._mtu_told
-        self.bytes_in_flight, other.bytes_in_flight = other.bytes_in_flight, 0
+        """Go on with the estimates of `other`, whose peer has only changed its port (rfc9000:9.4:3).
+
+        In return it gets the fresh ones of this path: what is lost there, where perhaps nobody is any more, says
+        nothing here.
+        """
+        self.congestion, other.congestion = other.congestion, self.congestion
+        self.pacer, other.pacer = other.pacer, self.pacer
+        self.rtt, other.rtt = other.rtt, self.rtt
+        self.ecn, other.ecn = other.ecn, self.ecn
+        self.mtu, other.mtu = other.mtu, self.mtu
+        self.mtu.resize, other.mtu.resize = self._adapt, other._adapt
+        self._congestion_state, other._congestion_state = other._congestion_state, self._congestion_state
+        self._ecn_state, other._ecn_state = other._ecn_state, self._ecn_state
+        self._mtu_told, other._mtu_told = other._mtu_told, self._mtu_told
+        self.bytes_in_flight += other.bytes_in_flight
+        other.bytes_in_flight = 0
 
     def amplification_credit(self) -> int:
         """Bytes that may still be sent before the address is validated; without bound once it is."""

@@ -39,7 +39,7 @@ class Paths:
     `owed` tells the sender that a path owes a PATH_CHALLENGE or PATH_RESPONSE; `timer_at` when `on_timeout` is due.
     """
 
-    __slots__ = ("_remote_ids", "_watcher", "active", "all", "make", "owed", "pto_ns", "timer_at")
+    __slots__ = ("_remote_ids", "_watcher", "active", "all", "make", "owed", "pto_ns", "several", "timer_at")
 
     def __init__(
         self,
@@ -51,6 +51,7 @@ class Paths:
         """`make` returns a fresh path for a local and a remote address; `pto_ns` gives the current PTO."""
         self.active = first
         self.all = [first]
+        self.several = False
         self.make = make
         self.pto_ns = pto_ns
         self._remote_ids = remote_ids
@@ -82,6 +83,7 @@ class Paths:
             idle = [other for other in self.all if other is not self.active]
             self.drop(min(idle, key=lambda other: (other.validated, other.drop_at)), now)
         self.all.append(path)
+        self.several = True
         if self._watcher is not None:
             self._watcher.on_added(path, now)
         return True
@@ -94,6 +96,7 @@ class Paths:
     def drop(self, path: Path, now: int) -> None:
         """Forget a path, and retire its connection ID unless another path has the same."""
         self.all.remove(path)
+        self.several = len(self.all) > 1
         path.validation.stop()
         path.drop_at = NEVER
         if all(other.remote_id is not path.remote_id for other in self.all):

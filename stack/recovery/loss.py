@@ -130,6 +130,7 @@ class LossRecovery:
         is_newest = largest > space.largest_acked
         if is_newest:
             space.largest_acked = largest
+            space.newest_path = acked[-1].path if acked else None
         if not acked:
             space.put_back(missing)
             return
@@ -210,14 +211,18 @@ class LossRecovery:
     # Loss
 
     def _detect_losses(self, space: PacketNumberSpace, missing: list[SentPacket], now: int) -> None:
-        """Sort `missing` (sent before the largest acknowledged) into lost and not yet lost (RFC 9002 section 6.1)."""
+        """Sort `missing` (sent before the largest acknowledged) into lost and not yet lost (RFC 9002 section 6.1).
+
+        Packets overtake those on a slower path without any loss, so there only time tells (rfc9000:9.4:1).
+        """
         space.loss_at = NEVER
         lost: list[SentPacket] = []
         kept: list[SentPacket] = []
         reordering_limit = space.largest_acked - PACKET_THRESHOLD
         for packet in missing:
             lost_at = packet.sent_at + packet.path.rtt.loss_delay_ns()
-            if packet.packet_number <= reordering_limit or lost_at <= now:
+            overtaken = packet.packet_number <= reordering_limit and packet.path is space.newest_path
+            if overtaken or lost_at <= now:
                 lost.append(packet)
             else:
                 kept.append(packet)
@@ -240,7 +245,7 @@ class LossRecovery:
                 if packet.ack_eliciting:
                     space.eliciting_in_flight -= 1
                 if self.trace is not None:
-                    by_order = packet.packet_number <= reordering_limit
+                    by_order = packet.packet_number <= reordering_limit and packet.path is space.newest_path
                     trigger = "reordering_threshold" if by_order else "time_threshold"
                     name = PACKET_TYPE_NAMES[space.packet_type]
                     self.trace.packet_lost(now, name, packet.packet_number, packet.size, trigger)

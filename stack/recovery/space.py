@@ -10,6 +10,7 @@ from stack.recovery.marks import SentMarks
 from stack.recovery.sent import SentPacket
 
 if TYPE_CHECKING:
+    from stack.path.path import Path
     from stack.streams.crypto import CryptoStream
 
 
@@ -34,6 +35,7 @@ class PacketNumberSpace:
         "level",
         "loss_at",
         "marks",
+        "newest_path",
         "next_packet_number",
         "number_limit",
         "packet_type",
@@ -71,6 +73,7 @@ class PacketNumberSpace:
         self.ack_only = 0  # packets sent that are not in flight, since they were last forgotten
         self.marks = SentMarks()
         self.largest_acked = -1
+        self.newest_path: Path | None = None  # that the packet with this number took
         self.eliciting_in_flight = 0
         self.last_eliciting_sent_at = 0
         self.loss_at = NEVER  # when the time threshold declares the next loss

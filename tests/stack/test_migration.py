@@ -495,3 +495,43 @@ def test_a_path_is_kept_no_longer_because_of_later_moves() -> None:
     assert first in client.paths.all
     pair.run_until(drop_at)
     assert first not in client.paths.all
+
+
+@pytest.mark.requirement("rfc9000:9.4:1")
+@pytest.mark.requirement("rfc9000:17.1:3")
+def test_packets_on_a_slow_path_are_not_lost_because_those_of_a_fast_one_overtake_them() -> None:
+    pair = Pair()
+    client, server = pair.established()
+    stream_id = server.open_stream()
+    assert stream_id is not None
+    server.write(stream_id, DATA, True)
+    pair.run_for(5 * MS)
+    pair.slow = {SECOND_ADDRESS: 60 * MS}
+    started = pair.now
+    client.migrate(SECOND_ADDRESS, pair.now)
+    pair.run(lambda: server.path.remote == SECOND_ADDRESS)
+    recorder = pair.recorder_of(server)
+    on_slow_path = {packet.number for packet in recorder.sent if packet.path == 1}
+    assert on_slow_path
+    assert not on_slow_path & {number for _, _, number, _ in recorder.lost}
+    assert server.path.congestion.ssthresh is None
+    assert pair.now - started == 3 * 60 * MS, "a challenge there, the answer back, and the client's first data"
+
+
+def test_a_new_port_is_challenged_at_once_although_the_window_is_full() -> None:
+    pair = Pair()
+    client, server = pair.established()
+    stream_id = server.open_stream()
+    assert stream_id is not None
+    server.write(stream_id, DATA)
+    pair.run_for(5 * MS)
+    assert server.path.window_available() < 1200
+    pair.rebind(OTHER_PORT)
+    say(client)
+    pair.run(lambda: server.path.remote == OTHER_PORT)
+    challenged = [
+        datagram.at
+        for datagram, packets in pair.datagrams_of(server)
+        if datagram.destination == OTHER_PORT and PathChallengeFrame in map(type, packets[0].frames)
+    ]
+    assert challenged == [pair.now]

@@ -68,6 +68,7 @@ class Pair:
         self.remark = remark
         self.public = CLIENT_ADDRESS  # what a NAT makes of the client's address; `rebind` sets another
         self.stale: list[Address] = []  # what it was before
+        self.slow: dict[Address, int] = {}  # one-way delay in ns from and to other addresses of the client
         leaf = test_certificate()
         credentials = Credentials(leaf.certificates * chain, leaf.private_key)
         self.client_recorder, self.server_recorder = Recorder(), Recorder()
@@ -289,7 +290,9 @@ class Pair:
                 return
             transmit = translated
         self._order += 1
-        heappush(self._wire, (self.now + self.delay_ns, self._order, to_server, transmit))
+        client = transmit.source if to_server else transmit.destination
+        delay_ns = self.slow.get(client, self.delay_ns) if self.slow else self.delay_ns
+        heappush(self._wire, (self.now + delay_ns, self._order, to_server, transmit))
 
     def _translate(self, transmit: Transmit, to_server: bool) -> Transmit | None:
         """What the client's NAT does: it knows the newest mapping only, and leaves other addresses alone."""
