@@ -80,7 +80,7 @@ class EarlyData:
         self.sending = True
 
     def stop(self) -> None:
-        """No 0-RTT packet is sent any more: there are 1-RTT keys (rfc9001:5.6:7), or nobody takes them."""
+        """No 0-RTT packet is sent any more."""
         if self.sending:
             space = self._connection.spaces[2]
             space.write_keys = None  # rfc9001:4.9.3:1
@@ -95,7 +95,8 @@ class EarlyData:
             if accepted:
                 connection.emit(EarlyDataAccepted())
             return
-        self.stop()  # rfc9000:7.4.1:10 in case the server's new limits are known now
+        # rfc9001:5.6:7 there will be 1-RTT keys in a moment; rfc9000:7.4.1:10 and the server's new limits are known now
+        self.stop()
         if not accepted:
             self.give_up(now)
 

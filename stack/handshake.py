@@ -251,8 +251,6 @@ class Handshake:
         if level == tls.EARLY:
             connection.early_data.install(keys, reading=reading)
         elif level == tls.APPLICATION:
-            if not reading:
-                connection.early_data.stop()
             connection.key_phases.install(keys, reading=reading)
         elif reading:
             space.read_keys = keys

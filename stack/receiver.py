@@ -155,6 +155,9 @@ class Receiver:
                 keys = connection.negotiation.initial_keys(version)
             elif packet_type == wire.ZERO_RTT:
                 keys = connection.early_data.keys_at(now)
+                if connection.space_of[packet_type] is None:  # they have just been discarded
+                    self._drop(packet_type, end - start, "key_unavailable", now)
+                    return
         if keys is None:
             self._keep_undecryptable(
                 _Undecryptable(

@@ -12,7 +12,9 @@ from stack.errors import PROTOCOL_VIOLATION
 from stack.events import ConnectionEnded, EarlyDataAccepted, HandshakeCompleted, NewSession
 from stack.tls.config import ClientTls, ServerTls
 from stack.tls.groups import P384, X25519
-from stack.wire.frames import AckFrame, StreamFrame
+from stack.wire.frames import AckFrame, StreamFrame, encode_crypto_header
+from stack.wire.header import ZERO_RTT, encode_long_header
+from stack.wire.versions import VERSION_1, VERSION_2, VERSIONS
 from tests.support.pair import MS, Pair
 
 DATA = bytes(range(256)) * 20
@@ -116,12 +118,15 @@ def test_what_is_refused_arrives_in_1_rtt_packets(retry: bool) -> None:
     resumption = Resumption()
     tls = ServerTls(test_certificate(), groups=(P384,) if retry else (X25519,), ticket_key=bytes(32))
     pair = resumption.pair(server={"tls": tls}, groups=(X25519, P384))
+    start = pair.now
     connection = pair.connect()
     stream_id = send(connection)
+    pair.run_until(start + (5 if retry else 3) * pair.delay_ns)  # together with the client's Finished
+    assert received(pair, stream_id) == DATA
+    assert connection.stats.packets_lost == 0
     pair.run(lambda: connection.handshake_confirmed)
     assert accepted(pair) == [False, False]
     pair.settle(200 * MS)
-    assert received(pair, stream_id) == DATA
     sent = pair.recorder_of(connection).sent
     for kind in ("0RTT", "1RTT"):
         packets = [packet for packet in sent if packet.packet_type == kind]
@@ -218,6 +223,90 @@ def test_a_server_that_accepts_and_lowers_a_limit_is_a_protocol_violation(monkey
     pair.run_until(pair.now + 200 * MS)
     ended = [event for event in pair.client_events if isinstance(event, ConnectionEnded)]
     assert [(event.code, event.remote) for event in ended] == [(PROTOCOL_VIOLATION, False)]
+
+
+def late_packet(pair: Pair, after_ns: int) -> tuple[Connection, bytes]:
+    """A connection whose second datagram, of 0-RTT, was held back on the way for `after_ns`, and that datagram."""
+    pair.drop = lambda datagram: datagram.to_server and datagram.number == 1
+    start = pair.now
+    connection = pair.connect()
+    send(connection)
+    pair.run_until(start + after_ns)
+    assert connection.handshake_confirmed
+    assert pair.server_connection is not None
+    return pair.server_connection, next(datagram.payload for datagram in pair.sent if datagram.number == 1)
+
+
+@pytest.mark.requirement("rfc9001:4.9.3:4")
+@pytest.mark.parametrize(("after_ns", "taken"), [(50 * MS, True), (2000 * MS, False)])
+def test_a_server_keeps_the_keys_for_three_ptos(after_ns: int, taken: bool) -> None:
+    pair = Resumption().pair()
+    server, datagram = late_packet(pair, after_ns)
+    before = server.stats.packets_dropped
+    pair.deliver(datagram, to_server=True)
+    early = [packet.at for packet in pair.recorder_of(server).received if packet.packet_type == "0RTT"]
+    assert (early[-1] == pair.now) is taken
+    assert server.stats.packets_dropped - before == (not taken)
+
+
+def test_a_server_that_refused_drops_late_packets_at_once() -> None:
+    pair = Resumption().pair(server={"tls": ServerTls(test_certificate())})
+    server, datagram = late_packet(pair, 50 * MS)
+    before = server.stats.packets_dropped
+    pair.deliver(datagram, to_server=True)
+    assert server.stats.packets_dropped == before + 1
+
+
+@pytest.mark.requirement("rfc9001:5.6:6")
+def test_a_client_discards_0_rtt_packets() -> None:
+    pair = Pair()
+    client, _ = pair.established()
+    header = encode_long_header(VERSIONS[VERSION_1], ZERO_RTT, client.local_ids.first, b"", b"", 40, 0, 1)
+    before = client.stats.packets_dropped
+    pair.deliver(header + bytes(40), to_server=False)
+    assert client.stats.packets_dropped == before + 1
+
+
+class Crypto:
+    """Owner of a CRYPTO frame, as a client must not put into 0-RTT."""
+
+    def write_frame(self, key: int) -> bytes:
+        return encode_crypto_header(0, 1) + b"\x05"
+
+
+@pytest.mark.requirement("rfc9001:8.3:2")
+def test_crypto_in_0_rtt_is_a_protocol_violation() -> None:
+    pair = Resumption().pair()
+    connection = pair.connect()
+    owner: Any = Crypto()
+    connection.control.owe(owner, 0)
+    pair.run_until(pair.now + 100 * MS)
+    ended = [event for event in pair.server_events if isinstance(event, ConnectionEnded)]
+    assert [(event.code, event.remote) for event in ended] == [(PROTOCOL_VIOLATION, False)]
+
+
+def test_an_early_stream_gets_the_servers_new_limit() -> None:
+    fixed = {"max_stream_data_window": 0, "max_data_window": 0}
+    resumption = Resumption(initial_max_stream_data_bidi_remote=2000, **fixed)
+    pair = resumption.pair(server={"initial_max_stream_data_bidi_remote": 5000, **fixed})
+    connection = pair.connect()
+    stream_id = send(connection, bytes(5000))
+    pair.run(lambda: connection.handshake_confirmed)
+    pair.settle(200 * MS)  # nobody has read anything
+    assert received(pair, stream_id) == bytes(5000)
+
+
+def test_early_data_is_sent_again_in_the_version_that_the_server_speaks() -> None:
+    pair = Resumption().pair(server={"versions": (VERSION_2,)})
+    connection = pair.connect()
+    stream_id = send(connection)
+    pair.run(lambda: connection.handshake_confirmed)
+    pair.settle(200 * MS)
+    assert connection.version.number == VERSION_2
+    assert received(pair, stream_id) == DATA
+    assert accepted(pair) == [False, False]
+    types = kinds(pair, connection)
+    assert "0RTT" not in types[types.index("initial", 1) :]
 
 
 def test_an_application_sends_early_and_is_answered_one_round_trip_later() -> None:
