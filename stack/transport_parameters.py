@@ -110,7 +110,7 @@ class ParameterExchange:
             connection.negotiation.switch(now)
         self.peer = parameters
         # rfc9287:3.1:3, rfc9287:3.1:4, rfc9287:3.1:6 not before the peer has announced it on this connection
-        connection.sender.grease = connection.config.grease_quic_bit and parameters.grease_quic_bit
+        connection.sender.builder.grease = connection.config.grease_quic_bit and parameters.grease_quic_bit
         if connection.trace is not None:
             connection.trace.parameters_set(now, "remote", parameters.as_dict())
         connection.streams.set_peer_parameters(parameters)
