@@ -65,7 +65,7 @@ class End(Protocol):
 class Ours:
     """An endpoint with one connection; sends and reads everything as fast as it can."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, now: int = 0) -> None:
         self.is_client = not config.accept
         self.endpoint = Endpoint(config, random.Random(1))
         self.events: list[ConnectionEvent] = []
@@ -75,7 +75,7 @@ class Ours:
         self._accepted: Connection | None = None
         self._unsent: dict[int, memoryview] = {}
         if self.is_client:
-            self._accepted = self.endpoint.connect(CLIENT, SERVER, 0, "localhost")
+            self._accepted = self.endpoint.connect(CLIENT, SERVER, now, "localhost")
 
     @property
     def connection(self) -> Connection:
@@ -159,8 +159,10 @@ class Ours:
 class Theirs:
     """aioquic's connection; its clock is in seconds. `address` is a client's, and may change."""
 
-    def __init__(self, configuration: Any, retry: bool = False) -> None:
-        """`retry`: a server that validates its client's address first."""
+    def __init__(
+        self, configuration: Any, retry: bool = False, tickets: dict[bytes, Any] | None = None, now: int = 0
+    ) -> None:
+        """`retry`: a server that validates its client's address first; `tickets` takes those issued or received."""
         self.address = CLIENT
         self._retry = retry
         self._answers: list[tuple[bytes, Address]] = []  # what was sent before there was a connection
@@ -171,10 +173,16 @@ class Theirs:
         self.resets: dict[int, int] = {}
         self.ended: tuple[int, str] | None = None
         self._configuration = configuration
+        self._tickets = {} if tickets is None else tickets
         self._quic: Any = None
         if self.is_client:
-            self._quic = aioquic_connection.QuicConnection(configuration=configuration)
-            self._quic.connect(SERVER, now=0.0)
+            self._quic = aioquic_connection.QuicConnection(
+                configuration=configuration, session_ticket_handler=self._keep_ticket
+            )
+            self._quic.connect(SERVER, now=now / SECOND)
+
+    def _keep_ticket(self, ticket: Any) -> None:
+        self._tickets[ticket.ticket] = ticket
 
     @property
     def quic(self) -> Any:
@@ -213,11 +221,13 @@ class Theirs:
         self._take_events()
 
     def _accept(self, data: bytes, client: Address) -> bool:
-        """Make a server's connection for its first datagram; false if that is answered with Retry."""
+        """Make a server's connection for its first Initial; false for anything else, or if the answer is a Retry."""
+        header = aioquic_packet.pull_quic_header(aioquic_buffer.Buffer(data=data), host_cid_length=CID_LENGTH)
+        if header.packet_type != aioquic_packet.QuicPacketType.INITIAL:
+            return False
         original = destination_cid_of(data, CID_LENGTH)
         source = None
         if self._retry:
-            header = aioquic_packet.pull_quic_header(aioquic_buffer.Buffer(data=data), host_cid_length=CID_LENGTH)
             if not header.token:
                 source = bytes(range(CID_LENGTH))
                 packet = aioquic_packet.encode_quic_retry(
@@ -234,6 +244,8 @@ class Theirs:
             configuration=self._configuration,
             original_destination_connection_id=original,
             retry_source_connection_id=source,
+            session_ticket_handler=self._keep_ticket,
+            session_ticket_fetcher=self._tickets.get,
         )
         return True
 
@@ -350,24 +362,29 @@ def make_pair(
     ours: str,
     *,
     drop: Drop | None = None,
-    tls: dict[str, Any] | None = None,
+    tls: dict[str, Any] | ServerTls | None = None,
     config: dict[str, Any] | None = None,
     aioquic: dict[str, Any] | None = None,
     their_retry: bool = False,
+    tickets: dict[bytes, Any] | None = None,
+    now: int = 0,
 ) -> Pair:
     """Return a linked pair in which our endpoint is the "client" or the "server".
 
-    `tls`, `config` and `aioquic` are arguments of our TLS factory, of our Config and of QuicConfiguration;
-    `their_retry` makes aioquic's server ask for a token first.
+    `tls` (or the factory itself), `config` and `aioquic` are arguments of our TLS factory, of our Config and of
+    QuicConfiguration; `their_retry` makes aioquic's server ask for a token first; `tickets` takes its session tickets;
+    `now` is the time when the client starts, for sessions that began before.
     """
     we_connect = ours == "client"
     credentials = test_certificate()
     factory: ClientTls | ServerTls
-    if we_connect:
+    if isinstance(tls, ServerTls):
+        factory = tls
+    elif we_connect:
         factory = ClientTls(trust=credentials, **(tls or {}))
     else:
         factory = ServerTls(credentials=credentials, **(tls or {}))
-    endpoint = Ours(Config(tls=factory, accept=not we_connect, connection_id_length=CID_LENGTH, **(config or {})))
+    endpoint = Ours(Config(tls=factory, accept=not we_connect, connection_id_length=CID_LENGTH, **(config or {})), now)
     settings = {"alpn_protocols": ["quicsim"], **(aioquic or {})}
     configuration = aioquic_configuration.QuicConfiguration(is_client=not we_connect, **settings)
     certificate = x509.load_der_x509_certificate(credentials.certificates[0])
@@ -377,8 +394,8 @@ def make_pair(
     else:
         configuration.server_name = "localhost"
         configuration.load_verify_locations(cadata=certificate.public_bytes(Encoding.PEM))
-    theirs = Theirs(configuration, their_retry)
-    link = Link(*((endpoint, theirs) if we_connect else (theirs, endpoint)))
+    theirs = Theirs(configuration, their_retry, tickets, now)
+    link = Link(*((endpoint, theirs) if we_connect else (theirs, endpoint)), now=now)
     if drop is not None:
         link.drop = drop
     return Pair(endpoint, theirs, link)
