@@ -138,7 +138,7 @@ class ClientHandshake(Handshake):
         if config.grease:
             self._suites = grease.add_to_hello(self._extensions, config.suites, self._rng)
         self._offer_keys()
-        session = self._session
+        session = self._session  # unless it could not be offered
         early = config.early_data and session is not None and session.allows_early_data(config.suites, config.alpn)
         if early:
             self._extensions[extensions.EARLY_DATA] = b""
@@ -166,7 +166,13 @@ class ClientHandshake(Handshake):
         session = self._session
         if session is not None:
             age = session.age(self._now)
-            if age is None or SUITES[session.suite] not in hashes or not self._trusts(session):
+            if (
+                age is None
+                or SUITES[session.suite] not in hashes
+                or not self._trusts(session)
+                # rfc9001:4.5:1 but our second ClientHello has it again
+                or not (self._prefix or config.use.take())
+            ):
                 self._session = None
             else:
                 obfuscated = (age + session.age_add) % (1 << 32)

@@ -14,7 +14,7 @@ from stack.tls.messages import MAX_TICKET_LIFETIME
 from stack.tls.psk import PSK_DHE_KE, PSK_KE, ExternalPsk
 from stack.tls.schedule import AES_128_GCM_SHA256, AES_256_GCM_SHA384, CHACHA20_POLY1305_SHA256, SUITES
 from stack.tls.server import ServerHandshake
-from stack.tls.session import decode_session
+from stack.tls.session import Use, decode_session
 from stack.tls.signatures import SCHEMES
 from stack.tls.tickets import KEY_LENGTH, TicketOffice
 
@@ -59,8 +59,9 @@ class ClientTls:
     `credentials` are shown to servers that ask for a certificate; `deterministic` as in `ServerTls`.
 
     `session` is what a SessionTicket event of an earlier connection to the same server gave, to resume that
-    session; each should be used once (RFC 8446 appendix C.4). Its ticket's age is told by the engine's clock, so it
-    is of no use where that has started anew. With `early_data`, 0-RTT is offered if the session allows it. Without
+    session; the first connection that can offers it, later ones start afresh, so that its ticket shows nobody that they
+    are one client's (RFC 8446 appendix C.4). Its ticket's age is told by the engine's clock, so it is of no use where
+    that has started anew. With `early_data`, 0-RTT is offered if the session allows it. Without
     `tickets`, servers are not told that we could use any, and those that come are dropped.
 
     `psks` are keys that are shared with servers already; one that takes none of them proves itself to `trust`.
@@ -85,6 +86,7 @@ class ClientTls:
     psks: tuple[ExternalPsk, ...] = ()
     psk_modes: tuple[int, ...] = (PSK_DHE_KE,)
     grease: bool = False
+    use: Use = field(init=False, repr=False, compare=False, default_factory=Use)
 
     def __post_init__(self) -> None:
         _check_common(self.alpn, self.suites, self.groups, self.psks, self.psk_modes)

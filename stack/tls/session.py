@@ -37,6 +37,20 @@ class Session(NamedTuple):
         return age_ns // 1_000_000 if 0 <= age_ns < self.lifetime * 1_000_000_000 else None
 
 
+class Use:
+    """Whether a session was offered: its ticket goes into the ClientHello of one connection (RFC 8446 appendix C.4)."""
+
+    __slots__ = ("_taken",)
+
+    def __init__(self) -> None:
+        self._taken = False
+
+    def take(self) -> bool:
+        """Return whether the session is still unused; from now on it is not."""
+        taken, self._taken = self._taken, True
+        return not taken
+
+
 def encode_session(session: Session) -> bytes:
     """Return the blob."""
     return b"".join(

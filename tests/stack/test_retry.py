@@ -390,6 +390,18 @@ def test_a_server_that_gives_tokens_without_end_is_not_listened_to() -> None:
     assert not any(isinstance(event, ConnectionEnded) for event in pair.client_events)
 
 
+@pytest.mark.requirement("rfc9001:9.2:2")
+@pytest.mark.parametrize("opaque", [b"\0", b"\xff" * 300, bytes(range(256))])
+def test_whatever_a_token_says_is_given_back_as_it_came(opaque: bytes) -> None:
+    pair = Pair()
+    _, server = pair.established()
+    pair.inject(server, encode_new_token(opaque))
+    (event,) = tokens_of(pair)
+    pair.client.connect(("10.0.0.1", 50_001), SERVER_ADDRESS, pair.now, "localhost", event)
+    (transmit,) = pair.client.transmit(pair.now)
+    assert parse(transmit.payload).token == opaque
+
+
 @pytest.mark.requirement("rfc9000:8.1.3:13")
 def test_a_client_uses_a_token_once() -> None:
     pair, token = pair_with_token()

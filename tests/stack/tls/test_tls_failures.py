@@ -55,6 +55,7 @@ def server_alerts(tls: Any, *feeds: tuple[int, bytes]) -> list[int]:
         case({10: b"\x00\x02\x0a\x0a", 51: b"\x00\x00"}, {}, 40, id="no common group"),
         case({13: b"\x00\x02\x08\x07"}, {}, 40, id="no common scheme"),
         case({}, {"suites": b"\x13\x05"}, 40, id="suites", rule="rfc8446:4.1.1:4"),
+        case({}, {"suites": b"\x13\x05"}, 40, id="suite without header protection", rule="rfc9001:5.3:1"),
         case({}, {"suites": b"\x13"}, 50, id="odd suites"),
         case({}, {"suites": b""}, 50, id="no suites"),
         case({10: GROUP_P256}, {}, 47, id="unlisted", rule="rfc8446:4.2.8:8"),

@@ -301,6 +301,35 @@ def ticket(**fields: Any) -> bytes:
     return messages.encode_new_session_ticket(messages.NewSessionTicket(**values))
 
 
+@pytest.mark.requirement("rfc9001:4.5:1")
+@pytest.mark.requirement("rfc8446:C.4:1")
+@pytest.mark.parametrize("retried", [False, True], ids=["", "HelloRetryRequest"])
+def test_a_ticket_is_offered_to_one_connection(tls: Any, retried: bool) -> None:
+    """By one configuration, however many connections it serves; a connection's second ClientHello has it again."""
+    side = Side(tls, {"groups": (X25519, P256)}, {"groups": (P256,) if retried else (X25519,)})
+    config = ClientTls(side.credentials, session=side.session(), groups=(X25519, P256))
+    offered = []
+    for number in range(3):
+        client = config.client("localhost", b"client", random.Random(number))
+        events = tls.exchange(client, side.config.server(b"server", random.Random(9)), now=SECOND)
+        run = Run(client, None, *events, [], [])
+        offered.append([hello.psk is not None for hello in run.hellos])
+        assert run.resumed is (number == 0)
+    assert offered == [[True] * (1 + retried)] + [[False] * (1 + retried)] * 2
+
+
+@pytest.mark.requirement("rfc9001:9.2:2")
+@pytest.mark.parametrize("opaque", [b"\0", b"\xff" * 1000, bytes(range(256))])
+def test_whatever_a_ticket_says_is_given_back_as_it_came(tls: Any, opaque: bytes) -> None:
+    side = Side(tls)
+    run = side.connect()
+    run.client.feed(APPLICATION, ticket(ticket=opaque), 0)
+    (event,) = tls.drain(run.client)
+    (hello,) = side.connect(SECOND, session=event.blob).hellos
+    assert hello.psk is not None
+    assert [identity for identity, _ in hello.psk.identities] == [opaque]
+
+
 def test_a_ticket_without_a_lifetime_is_dropped(tls: Any) -> None:
     run = Side(tls).connect()
     run.client.feed(APPLICATION, ticket(lifetime=0), 0)
@@ -407,6 +436,19 @@ def test_a_ticket_is_good_for_early_data_once(tls: Any) -> None:
     assert early_secrets(again.server_events) == []
 
 
+@pytest.mark.requirement("rfc9001:8.3:1")
+def test_no_end_of_early_data_is_sent_or_awaited(tls: Any) -> None:
+    side = Side(tls, **EARLY_FIELDS)
+    run = side.connect(SECOND, session=side.session())
+    assert run.early() == ([True], [True])
+    sent = [event for event in run.client_events if isinstance(event, HandshakeBytes)]
+    kinds = [(event.level, event.data[0], len(event.data) - 4) for event in sent]
+    assert kinds[1:] == [(HANDSHAKE, extensions.FINISHED, 32)]
+    assert kinds[0][:2] == (INITIAL, extensions.CLIENT_HELLO)
+    assert run.resumed
+
+
+@pytest.mark.requirement("rfc9001:9.2:1")
 def test_a_replayed_hello_is_stale_when_the_register_has_forgotten_it(tls: Any) -> None:
     side = Side(tls, **EARLY_FIELDS)
     client, _ = side.engines(session=side.session())
