@@ -348,6 +348,7 @@ class ClientHandshake(Handshake):
         resumed = self._psk is not None and not self._psks[self._psk].external
         self._session = None
         self._psks.clear()
+        self._extensions = {}
         self._events.append(HandshakeInfo(self._alpn, self._server_name, resumed))
         self._events.append(Completed(self._peer_certificates))
 
