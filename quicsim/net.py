@@ -49,6 +49,9 @@ class Net(Protocol):
     ) -> Connection:
         """Connect to `host` (a name or an address) and return the connection when the handshake is complete.
 
+        With options `session` and `early_data` it returns at once if the session allows 0-RTT: what is sent then may be
+        replayed by others, and `established` waits for the handshake.
+
         `trust` says which certificates are accepted: a server's Credentials accept just its own.
         `server_name` is the name to ask for, `host` by default. `options` are fields of `stack.config.Config`
         and `stack.tls.config.ClientTls`.

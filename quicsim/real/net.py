@@ -152,7 +152,7 @@ class RealNet:
         self._drive(carrier, config, None)
         try:
             connection = carrier.driver.connect(carrier.addresses[0], remote, server_name)
-            return await connection.established()
+            return await connection.usable()
         except ConnectionClosed:
             if carrier.refused is None:
                 raise

@@ -64,6 +64,35 @@ def test_many_connections_at_once() -> None:
     assert net.run(many, serving) == [20_000] * 20
 
 
+def test_a_client_resumes_and_sends_early() -> None:
+    async def server(net: Net, serving: list[int]) -> None:
+        listener = await net.listen(0, quicsim.test_certificate(), tickets=1, early_data=True)
+        serving.append(listener.address[1])
+        while True:
+            net.spawn(answer, await listener.accept())
+
+    async def client(net: Net, serving: list[int]) -> list[bool]:
+        while not serving:
+            await net.sleep("1ms")
+        accepted, session = [], None
+        for _ in range(2):
+            trust = quicsim.test_certificate()
+            conn = await net.connect("127.0.0.1", serving[0], trust=trust, session=session, early_data=True)
+            stream = await conn.open_stream()
+            await stream.write((1000).to_bytes(8), end=True)
+            assert await stream.read_all() == bytes(1000)
+            await conn.established()
+            assert conn.handshake is not None
+            accepted.append(conn.handshake.early_data_accepted)
+            session = await conn.session()
+            conn.close()
+        return accepted
+
+    net, serving = RealNet(), list[int]()
+    net.spawn(server, serving)
+    assert net.run(client, serving) == [False, True]
+
+
 def test_a_client_migrates_to_another_address_of_the_machine() -> None:
     async def moving(net: Net, serving: list[int]) -> tuple[str, int]:
         while not serving:
