@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from stack.errors import ConfigError
-from stack.tls.certificates import Authorities, Credentials
+from stack.tls.certificates import Authorities, Credentials, Pinned
 
 # Not a secret: whoever has this program has the key, so only simulations and tests may trust it.
 _TEST_KEY: Final = 0x71756963_73696D20_74657374_206B6579_206E6F74_20612073_65637265_74210001
@@ -99,6 +99,11 @@ def load_authorities(path: Path | str, at: datetime) -> Authorities:
     Raises ConfigError for a file that can't be read or parsed.
     """
     return Authorities(_load_certificates(Path(path)), at)
+
+
+def load_pinned(path: Path | str) -> Pinned:
+    """Return trust in exactly the certificates of a PEM file. Raises ConfigError for one that can't be used."""
+    return Pinned(_load_certificates(Path(path)))
 
 
 def _load_certificates(path: Path) -> tuple[bytes, ...]:

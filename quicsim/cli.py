@@ -1,16 +1,20 @@
-"""The command line: `quicsim run PLAN.toml` and `quicsim requirements`."""
+"""The command line: what runs plans and reports on requirements; the other commands are in `quicsim/commands`."""
 
 import contextlib
 import sys
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from typer.core import TyperGroup
 
+from quicsim.commands.exits import BAD_INPUT, FAILED, INTERRUPTED, OK, Failure, errors
+from quicsim.commands.get import get
+from quicsim.commands.serve import serve
 from quicsim.metrics import NS_PER_S
 from quicsim.outputs import OutputDirectory, OutputError
 from quicsim.plan import Plan, PlanError, load_plan
@@ -22,13 +26,26 @@ from quicsim.run import Outcome, Run
 from quicsim.run import Progress as OnProgress
 from quicsim.summary import program_version, summary_json, summary_table, verification
 
-OK: Final = 0
-FAILED: Final = 1  # the run itself failed
-BAD_INPUT: Final = 2  # a plan or an argument can't be used
-INTERRUPTED: Final = 130
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-_errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+class _Commands(TyperGroup):
+    """Commands whose failures are told in one line, with an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Failure as failure:
+            code, reason = failure.code, str(failure)
+        except OutputError as error:
+            code, reason = BAD_INPUT, str(error)
+        except KeyboardInterrupt:
+            code, reason = INTERRUPTED, "interrupted"
+        errors.print(f"quicsim: {reason}")
+        raise typer.Exit(code)
+
+
+app = typer.Typer(cls=_Commands, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+app.command()(serve)
+app.command()(get)
 
 
 def main() -> None:
@@ -48,7 +65,7 @@ def _quicsim(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """QUIC in a simulated network: reproducible experiments in virtual time."""
+    """QUIC in a simulated network, in virtual time, and between real machines."""
 
 
 @app.command()
@@ -74,10 +91,10 @@ def run(
         with directory.text("summary.json") as file:
             file.write(summary_json(outcome, directory.files))
     except (PlanError, OutputError) as error:
-        _errors.print(f"quicsim: {error}")
+        errors.print(f"quicsim: {error}")
         raise typer.Exit(BAD_INPUT) from None
     except OSError as error:
-        _errors.print(f"quicsim: the results can't be written: {error}")
+        errors.print(f"quicsim: the results can't be written: {error}")
         raise typer.Exit(FAILED) from None
     replay = " ".join(["quicsim run", str(plan), *(f"--set {change}" for change in changes)])
     _report(outcome, directory, replay)
@@ -111,10 +128,10 @@ def requirements(
     try:
         rfcs = [_indexed_rfc(name) for name in rfc or INDEXED]
         if not results.exists():
-            _errors.print(f"quicsim: {results} is missing, so nothing counts as tested; `make test` writes it")
+            errors.print(f"quicsim: {results} is missing, so nothing counts as tested; `make test` writes it")
         report = Report(Index.load(), ids_in_code(), Results.load(results))
     except (RequirementsError, OSError, SyntaxError) as error:
-        _errors.print(f"quicsim: {error}")
+        errors.print(f"quicsim: {error}")
         raise typer.Exit(BAD_INPUT) from None
     Console(highlight=False).print(report.table(rfcs))
     for line in report.reasons(rfcs):
@@ -126,9 +143,9 @@ def requirements(
         levels = [MUST] if require_tested is Level.MUST else [MUST, SHOULD]
         missing = report.open(rfcs if rfc else REQUIRED, levels)
         for line in report.lines(missing):
-            _errors.print(line)
+            errors.print(line)
         if missing:
-            _errors.print(f"quicsim: {len(missing)} sentences are neither tested nor excused")
+            errors.print(f"quicsim: {len(missing)} sentences are neither tested nor excused")
             raise typer.Exit(FAILED)
 
 
@@ -146,13 +163,13 @@ def _report(outcome: Outcome, directory: OutputDirectory, replay: str) -> None:
         print(line)
     print(f"results: {directory.path}")
     if outcome.interrupted:
-        _errors.print(
+        errors.print(
             f"quicsim: interrupted at {outcome.now / NS_PER_S:.3f} s; the results cover what was done until then"
         )
         return
     if outcome.failure:
-        _errors.print(f"quicsim: the run failed at {outcome.now / NS_PER_S:.3f} s: {outcome.failure}")
-        _errors.print(f"replay it with: {replay}")
+        errors.print(f"quicsim: the run failed at {outcome.now / NS_PER_S:.3f} s: {outcome.failure}")
+        errors.print(f"replay it with: {replay}")
     print(f"digest: {outcome.simulation.digest}")
 
 

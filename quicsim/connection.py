@@ -67,6 +67,11 @@ class Connection:
         return self._connection.alpn
 
     @property
+    def version(self) -> int:
+        """The QUIC version that is spoken."""
+        return self._connection.version.number
+
+    @property
     def peer_certificates(self) -> tuple[bytes, ...]:
         """The peer's certificate chain in DER, leaf first; empty when it sent none."""
         return self.handshake.peer_certificates if self.handshake else ()
@@ -142,6 +147,16 @@ class Connection:
             if all(path.local != local for path in self._connection.paths.all):
                 raise MigrationError(f"there is no answer on the path from {address}")
             await self._wait("a path to be validated")
+
+    async def update_keys(self) -> None:
+        """Protect what is sent from now on with new keys (RFC 9001 section 6), once the handshake is confirmed.
+
+        Raises KeyUpdateError when the last update was only just now, and ConnectionClosed.
+        """
+        while not self._connection.handshake_confirmed:
+            await self._wait("the handshake to be confirmed")
+        self._connection.update_keys(self._runner.now)
+        self.flush()
 
     def request_ack_frequency(
         self, ack_eliciting_threshold: int, max_ack_delay_ns: int, reordering_threshold: int = 1
@@ -237,12 +252,12 @@ class Connection:
         """Return a new exception for each who needs one, so that their tracebacks stay apart."""
         event = self.ended
         assert event is not None
-        reason = "idle timeout" if event.idle else event.reason
         return ConnectionClosed(
             event.code,
-            reason,
+            event.reason,
             application=event.application,
             remote=event.remote,
+            idle=event.idle,
             stateless_reset=event.stateless_reset,
         )
 

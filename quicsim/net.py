@@ -15,11 +15,11 @@ from quicsim.connection import Connection, Listener
 from quicsim.futures import Future
 from stack.config import Config
 from stack.errors import ConfigError
-from stack.tls.certificates import Authorities, Credentials, Pinned
+from stack.tls.certificates import Anybody, Authorities, Credentials, Pinned
 from stack.tls.config import DEFAULT_ALPN, ClientTls, ServerTls
 
 T = TypeVar("T")
-Trust = Credentials | Pinned | Authorities
+Trust = Credentials | Pinned | Authorities | Anybody
 
 
 class Net(Protocol):

@@ -1,5 +1,6 @@
 """Files of a run, which appear under their names only when they are whole."""
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -20,14 +21,19 @@ class OutputFile(Generic[AnyStr]):
         self.write: Final[Callable[[AnyStr], int]] = stream.write
 
     def close(self) -> None:
-        """Close the file and give it its name; nothing when it is closed already."""
+        """Close the file and give it its name; nothing when it is closed already. Raises OSError, as on a full disk."""
         if not self._stream.closed:
-            self._stream.close()
+            try:
+                self._stream.close()
+            except OSError:
+                self._part.unlink(missing_ok=True)
+                raise
             self._complete()
 
     def discard(self) -> None:
         """Close the file and remove it."""
-        self._stream.close()
+        with contextlib.suppress(OSError):  # what could not be written is not missed
+            self._stream.close()
         self._part.unlink(missing_ok=True)
 
     def __enter__(self) -> "OutputFile[AnyStr]":

@@ -3,10 +3,13 @@
 import asyncio
 import time
 from collections import deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
+from links import Datagram
 from quicsim.driver import Driver
-from quicsim.real.udp import UdpSocket
+from quicsim.host import RECEIVED, SENT, Tap
+from quicsim.real.udp import Received, UdpSocket
 from stack.observer import Address
 
 if TYPE_CHECKING:
@@ -20,15 +23,17 @@ NS_PER_S: Final = 1_000_000_000
 class Carrier:
     """The sockets of one driver, which is set after it is made.
 
-    `refused` is the last error that the network reported for a destination, such as a closed port there.
+    `tap` is shown every datagram that is sent or received, with the time since 1970. `refused` is the last error that
+    the network reported for a destination, such as a closed port there.
     """
 
     driver: Driver
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, sockets: list[UdpSocket]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, sockets: list[UdpSocket], tap: Tap | None = None) -> None:
         self.refused: OSError | None = None
         self.closed = False
         self._loop = loop
+        self._tap = tap
         self._sockets: list[UdpSocket] = []
         self._waiting: dict[UdpSocket, deque[Transmit]] = {}
         self._wanted: int | None = None
@@ -66,6 +71,8 @@ class Carrier:
 
     def send(self, transmits: "list[Transmit]") -> None:
         """Send datagrams, each through the socket of its source address."""
+        if self._tap is not None:
+            self._show(self._tap, SENT, transmits)
         if len(self._sockets) == 1:
             self._send(self._sockets[0], transmits)
             return
@@ -104,7 +111,15 @@ class Carrier:
                 break
             received += batch
         if received:
+            if self._tap is not None:
+                self._show(self._tap, RECEIVED, received)
             self.driver.receive_all(received)
+
+    @staticmethod
+    def _show(tap: Tap, direction: str, datagrams: "Iterable[Received | Transmit]") -> None:
+        now = time.time_ns()
+        for each in datagrams:
+            tap("", now, direction, Datagram(each.payload, each.source, each.destination, each.ecn))
 
     def _on_errors(self, udp: UdpSocket) -> None:
         """The network could not deliver. Only a handshake cares: later, loss recovery and idle timeout decide."""

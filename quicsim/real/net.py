@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 from links.units import nanoseconds
 from quicsim.connection import Connection, Listener
 from quicsim.driver import Driver
+from quicsim.host import Tap
 from quicsim.net import Trust, client_config, server_config
 from quicsim.real.carrier import NS_PER_S, Carrier
 from quicsim.real.randomness import SystemRandomness
@@ -32,16 +33,19 @@ class RealNet:
         print(net.run(client, "127.0.0.1"))
 
     Inside a running asyncio program, make it there, `await` its coroutines as any others, and `aclose` it at the end.
-    `observer` sees all connections. `loop_factory` makes the event loop of `run`, such as `uvloop.new_event_loop`.
+    `observer` sees all connections, `tap` all datagrams. `loop_factory` makes the event loop of `run`, such as
+    `uvloop.new_event_loop`.
     """
 
     def __init__(
         self,
         *,
         observer: Observer | None = None,
+        tap: Tap | None = None,
         loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
     ) -> None:
         self._observer = observer
+        self._tap = tap
         self._runner: asyncio.Runner | None = None
         try:
             self._loop = asyncio.get_running_loop()
@@ -148,7 +152,7 @@ class RealNet:
         return list(dict.fromkeys((str(address[0]), int(address[1])) for *_, address in found))
 
     async def _connect(self, host: str, remote: Address, server_name: str, config: Config) -> Connection:
-        carrier = Carrier(self._loop, [UdpSocket(local_host(remote))])
+        carrier = Carrier(self._loop, [UdpSocket(local_host(remote))], self._tap)
         self._drive(carrier, config, None)
         try:
             connection = carrier.driver.connect(carrier.addresses[0], remote, server_name)
@@ -174,7 +178,7 @@ class RealNet:
         """Take connections on `port`, or a free one if it is 0, of `host` or of all addresses; see `Net`."""
         config = server_config(credentials, alpn, options)
         sockets = [UdpSocket(host, port)] if host is not None else _on_all_addresses(port)
-        carrier = Carrier(self._loop, sockets)
+        carrier = Carrier(self._loop, sockets, self._tap)
         listener = Listener(carrier.new_future, carrier.addresses[0], lambda: carrier.driver.stop_accepting())
         self._drive(carrier, config, listener.put)
         return listener

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from stack.errors import ConfigError
 from stack.limits import MAX_SESSION_TICKETS
 from stack.randomness import Randomness
-from stack.tls.certificates import Authorities, Credentials, Pinned, Trust
+from stack.tls.certificates import Anybody, Authorities, Credentials, Pinned, Trust
 from stack.tls.client import ClientHandshake
 from stack.tls.engine import LocalTransportParameters
 from stack.tls.groups import GROUPS, P256, P384, X25519
@@ -72,7 +72,7 @@ class ClientTls:
     Raises ConfigError naming the field, its value and what would be right.
     """
 
-    trust: Pinned | Authorities | Credentials
+    trust: Pinned | Authorities | Anybody | Credentials
     alpn: tuple[str, ...] = DEFAULT_ALPN
     suites: tuple[int, ...] = CLIENT_SUITES
     groups: tuple[int, ...] = DEFAULT_GROUPS

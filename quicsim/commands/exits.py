@@ -1,0 +1,66 @@
+"""How commands end: exit codes, and which failure gets which."""
+
+import errno
+from typing import Final
+
+from rich.console import Console
+
+from stack.errors import CONNECTION_REFUSED, CRYPTO_ERROR, ConnectionClosed, StreamReset
+from stack.tls import alerts
+
+OK: Final = 0
+FAILED: Final = 1  # the run itself failed, for none of the reasons below
+BAD_INPUT: Final = 2  # a plan or an argument can't be used
+UNREACHABLE: Final = 3  # no such host, no way to it, nobody listens there, or the server refuses connections
+CERTIFICATE: Final = 4  # the server's certificate is not to be trusted
+TIMEOUT: Final = 5  # no answer
+NOT_FOUND: Final = 6  # the server has no such file, or gave it up midway
+DISK_FULL: Final = 7
+INTERRUPTED: Final = 130
+
+_OF_CERTIFICATES: Final = {
+    CRYPTO_ERROR + alert
+    for alert in (
+        alerts.BAD_CERTIFICATE,
+        alerts.UNSUPPORTED_CERTIFICATE,
+        alerts.CERTIFICATE_EXPIRED,
+        alerts.UNKNOWN_CA,
+    )
+}
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+errors: Final = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+
+
+class Failure(Exception):
+    """A command can't do what it was asked for: the exit code, and a sentence for people."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def of_connecting(error: OSError) -> Failure:
+    """There is no connection, because the network or the host said so."""
+    return Failure(UNREACHABLE, error.strerror or str(error))
+
+
+def of_connection(server: str, error: ConnectionClosed) -> Failure:
+    """The connection ended before everything was done."""
+    if error.idle:
+        return Failure(TIMEOUT, f"{server}: no answer: {error}")
+    if not error.application and not error.remote and error.code in _OF_CERTIFICATES:
+        return Failure(CERTIFICATE, f"{server}: the certificate is not trusted: {error.reason}")
+    if not error.application and error.code == CONNECTION_REFUSED:
+        return Failure(UNREACHABLE, f"{server}: {error}")
+    return Failure(FAILED, f"{server}: {error}")
+
+
+def of_stream(url: str, error: StreamReset) -> Failure:
+    """The server gave a stream up."""
+    return Failure(NOT_FOUND, f"{url}: not there, or given up by the server: {error}")
+
+
+def of_writing(path: object, error: OSError) -> Failure:
+    """A file can't be written."""
+    return Failure(DISK_FULL if error.errno in _NO_ROOM else FAILED, f"{path}: can't be written: {error.strerror}")

@@ -1,0 +1,88 @@
+"""`quicsim serve`: the files of a directory over QUIC."""
+
+import os
+import signal
+from collections.abc import Callable, Coroutine
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from quicsim import hq
+from quicsim.applications import DEFAULT_PORT
+from quicsim.certificates import load_credentials, test_certificate
+from quicsim.commands.exits import BAD_INPUT, FAILED, Failure, errors
+from quicsim.commands.options import KeyLogFile, Pcap, Qlog, recorded_net
+from quicsim.real.net import RealNet
+from stack.errors import ConfigError
+from stack.tls.certificates import Credentials
+
+SESSION_TICKETS: Final = 2  # for each connection
+
+
+class Retry(StrEnum):
+    """When clients must prove their address first."""
+
+    ALWAYS = "always"
+    LOAD = "load"
+    NEVER = "never"
+
+
+def serve(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="What to serve.", show_default=False)],
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="UDP port; 0 takes a free one.")] = DEFAULT_PORT,
+    host: Annotated[str | None, typer.Option(help="Address to listen at.", show_default="all of this machine")] = None,
+    cert: Annotated[
+        Path | None,
+        typer.Option(help="PEM file with the certificate chain, leaf first.", show_default="the test certificate"),
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="PEM file with the leaf's private key.", show_default=False)] = None,
+    retry: Annotated[Retry, typer.Option(help="When clients must prove their address with a Retry.")] = Retry.LOAD,
+    qlog: Qlog = None,
+    keylog: KeyLogFile = None,
+    pcap: Pcap = None,
+) -> None:
+    """Serve the files below DIR to `quicsim get` and other clients of hq-interop, until Ctrl-C."""
+    if not directory.is_dir() or not os.access(directory, os.R_OK | os.X_OK):
+        raise Failure(BAD_INPUT, f"{directory}: must be a directory that can be read")
+    shown = credentials(cert, key)
+    with recorded_net("server", qlog, keylog, pcap) as net:
+        run_server(net, _serve_files, directory, shown, host=host, port=port, retry=retry.value)
+
+
+async def _serve_files(net: RealNet, directory: Path, shown: Credentials, **options: Any) -> None:
+    listener = await net.listen(credentials=shown, alpn=(hq.ALPN,), tickets=SESSION_TICKETS, **options)
+    print(f"serving {directory} on UDP port {listener.address[1]} as {hq.ALPN}; Ctrl-C ends it", flush=True)
+    await hq.serve(net, listener, directory, _show)
+
+
+def _show(served: hq.Served) -> None:
+    what = served.failure or f"{served.size:,} bytes in {served.duration_ns / 1e9:.3f} s"
+    print(f"{served.client[0]}:{served.client[1]} GET {served.path!r}: {what}", flush=True)
+
+
+def credentials(cert: Path | None, key: Path | None) -> Credentials:
+    """Return a server's credentials, by default those of the test certificate. Raises Failure."""
+    if cert is None and key is None:
+        errors.print("quicsim: no --cert and --key: this is the test certificate, whose key is no secret")
+        return test_certificate()
+    if cert is None or key is None:
+        raise Failure(BAD_INPUT, "--cert and --key: must be given both, or neither")
+    try:
+        return load_credentials(cert, key)
+    except ConfigError as error:
+        raise Failure(BAD_INPUT, str(error)) from None
+
+
+def run_server(
+    net: RealNet, application: Callable[..., Coroutine[Any, Any, None]], *given: Any, **options: Any
+) -> None:
+    """Run a server until Ctrl-C or SIGTERM, which both are its proper end. Raises Failure when it can't start."""
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        net.run(application, *given, **options)
+    except KeyboardInterrupt:
+        print("closed")
+    except OSError as error:
+        raise Failure(FAILED, error.strerror or str(error)) from None
