@@ -59,6 +59,7 @@ class Config:
     initial_max_streams_uni: int = 100
     ack_delay_exponent: int = 3
     max_ack_delay_ms: int = 25
+    timer_delay_ms: int = 0  # how late timers may fire; announced on top of max_ack_delay_ms (rfc9000:18.2:2)
     active_connection_id_limit: int = 7
     # Ask clients to stay with their address (a NAT may still move them), and where they should better go after the
     # handshake (RFC 9000 section 9.6)
@@ -108,7 +109,8 @@ class Config:
         bounds = {
             "max_udp_payload_size": (1200, 65_527),
             "ack_delay_exponent": (0, 20),
-            "max_ack_delay_ms": (0, (1 << 14) - 1),
+            "max_ack_delay_ms": (0, (1 << 14) - 1 - self.timer_delay_ms),
+            "timer_delay_ms": (0, 1000),
             "active_connection_id_limit": (2, MAX_VARINT),
             "initial_max_streams_bidi": (0, MAX_STREAMS),
             "initial_max_streams_uni": (0, MAX_STREAMS),

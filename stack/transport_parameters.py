@@ -42,7 +42,7 @@ class ParameterExchange:
             initial_max_streams_bidi=config.initial_max_streams_bidi,
             initial_max_streams_uni=config.initial_max_streams_uni,
             ack_delay_exponent=config.ack_delay_exponent,
-            max_ack_delay=config.max_ack_delay_ms,
+            max_ack_delay=config.max_ack_delay_ms + config.timer_delay_ms,  # rfc9000:18.2:2
             max_datagram_frame_size=config.max_datagram_frame_size,
             reset_stream_at=config.reset_stream_at,
             grease_quic_bit=config.grease_quic_bit,

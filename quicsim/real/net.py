@@ -24,6 +24,8 @@ from stack.tls.config import DEFAULT_ALPN
 
 T = TypeVar("T")
 
+LATE_TIMERS: Final = {"timer_delay_ms": 1}  # what the event loop's timers may be late, when it is not busy
+
 
 class RealNet:
     """Applications on real UDP sockets, the same coroutines as in a `Simulation`.
@@ -135,7 +137,7 @@ class RealNet:
 
         Raises ConnectionRefusedError when nobody listens there, and OSError when there is no way to the host.
         """
-        config = client_config(trust, alpn, options)
+        config = client_config(trust, alpn, LATE_TIMERS | options)
         failure: OSError | None = None
         for remote in await self._addresses_of(host, port):
             try:
@@ -176,7 +178,7 @@ class RealNet:
         **options: Any,
     ) -> Listener:
         """Take connections on `port`, or a free one if it is 0, of `host` or of all addresses; see `Net`."""
-        config = server_config(credentials, alpn, options)
+        config = server_config(credentials, alpn, LATE_TIMERS | options)
         sockets = [UdpSocket(host, port)] if host is not None else _on_all_addresses(port)
         carrier = Carrier(self._loop, sockets, self._tap)
         listener = Listener(carrier.new_future, carrier.addresses[0], lambda: carrier.driver.stop_accepting())

@@ -26,6 +26,7 @@ _IPV6_RECVPKTINFO: Final = 49
 _IPV6_PKTINFO: Final = 50
 _IPV6_RECVTCLASS: Final = 66
 _IPV6_TCLASS: Final = 67
+_IPV6_AUTOFLOWLABEL: Final = 70
 _PMTUDISC_PROBE: Final = 3  # don't fragment, and leave it to us to find what fits (rfc9000:14:3)
 _SOL_UDP: Final = 17
 _UDP_SEGMENT: Final = 103
@@ -83,6 +84,7 @@ class UdpSocket:
         if self._is_ipv6:
             self._try(self._level, socket.IPV6_V6ONLY, 1)
             self._try(self._level, _IPV6_RECVTCLASS, 1)
+            self._try(self._level, _IPV6_AUTOFLOWLABEL, 1)  # rfc9000:9.7:1 each flow one of its own
             self._try(self._level, _IPV6_MTU_DISCOVER, _PMTUDISC_PROBE)
             self._try(self._level, _IPV6_RECVERR, 1)
             if self._is_wildcard:

@@ -110,11 +110,28 @@ def test_an_address_that_can_not_be_bound_is_named() -> None:
     taken.close()
 
 
-def test_datagrams_are_not_to_be_fragmented() -> None:
-    """rfc9000:14:2 and rfc9000:14:3, as far as a loopback interface can show."""
-    udp = UdpSocket("127.0.0.1")
+@pytest.mark.requirement("rfc9000:14:2")
+@pytest.mark.requirement("rfc9000:14:3")
+@pytest.mark.parametrize(
+    ("host", "level", "option"),
+    [
+        ("127.0.0.1", socket.IPPROTO_IP, 10),  # IP_MTU_DISCOVER
+        pytest.param("::1", socket.IPPROTO_IPV6, 23, marks=needs_ipv6),  # IPV6_MTU_DISCOVER
+    ],
+)
+def test_datagrams_are_not_to_be_fragmented(host: str, level: int, option: int) -> None:
+    udp = UdpSocket(host)
     with socket.socket(fileno=socket.dup(udp.fileno())) as same:
-        assert same.getsockopt(socket.IPPROTO_IP, 10) == 3  # IP_MTU_DISCOVER, IP_PMTUDISC_PROBE
+        assert same.getsockopt(level, option) == 3  # IP_PMTUDISC_PROBE
+    udp.close()
+
+
+@needs_ipv6
+@pytest.mark.requirement("rfc9000:9.7:1")
+def test_ipv6_datagrams_have_flow_labels() -> None:
+    udp = UdpSocket("::1")
+    with socket.socket(fileno=socket.dup(udp.fileno())) as same:
+        assert same.getsockopt(socket.IPPROTO_IPV6, 70) == 1  # IPV6_AUTOFLOWLABEL
     udp.close()
 
 

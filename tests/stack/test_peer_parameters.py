@@ -148,3 +148,18 @@ def test_acknowledgment_delays_are_scaled_as_announced(exponent: int) -> None:
 def test_fewer_than_two_connection_ids_are_never_announced(limit: int) -> None:
     with pytest.raises(ConfigError, match=f"active_connection_id_limit = {limit}: must be from 2"):
         Pair(client={"active_connection_id_limit": limit})
+
+
+@pytest.mark.requirement("rfc9000:18.2:2")
+def test_the_announced_ack_delay_allows_for_late_timers() -> None:
+    pair = Pair(server={"max_ack_delay_ms": 25, "timer_delay_ms": 3})
+    client, server = pair.established()
+    assert client.recovery.max_ack_delay_ns == 28 * MS
+    stream_id = client.open_stream()
+    assert stream_id is not None
+    client.write(stream_id, b"hello")
+    pair.flush()
+    asked_at = pair.now + pair.delay_ns
+    pair.settle(100 * MS)
+    acks = [packet.at for packet in pair.recorder_of(server).sent if packet.at > asked_at - MS]
+    assert acks[0] == asked_at + 25 * MS, "and we do not use it ourselves"
