@@ -1,12 +1,15 @@
 """Link models: pipelines of small elements, one impairment each. They know datagrams and time, not QUIC."""
 
+from links.burstyloss import LossCapped, LossCorrelated
 from links.datagram import Address, Datagram
 from links.delay import Delay
 from links.duplicate import Duplicate
 from links.ecn import EcnMark, EcnRemark
 from links.element import DROPPED, HELD, Element, Queue, Randomness, Schedule, Server
+from links.gilbertelliott import GilbertElliott
 from links.jitter import Jitter
 from links.loss import Loss, LossIf, LossNth, LossPattern
+from links.markovloss import LossMarkov
 from links.mtu import Mtu
 from links.nat import Nat
 from links.pipeline import Pipeline
@@ -25,9 +28,13 @@ __all__ = [
     "EcnMark",
     "EcnRemark",
     "Element",
+    "GilbertElliott",
     "Jitter",
     "Loss",
+    "LossCapped",
+    "LossCorrelated",
     "LossIf",
+    "LossMarkov",
     "LossNth",
     "LossPattern",
     "Mtu",

@@ -43,7 +43,7 @@ class Element(ABC):
 
     `received` counts datagrams in, `dropped` counts them by reason. After `bind`, `rng` is the element's own
     random stream, `schedule` the clock's, and `forward(datagram, at)` hands a datagram that was HELD (or one
-    made here) to whatever follows.
+    made here) to whatever follows; `lose(datagram, at)` tells that one that was HELD is dropped after all.
     """
 
     in_order: bool = True
@@ -52,13 +52,14 @@ class Element(ABC):
     rng: Randomness
     schedule: Schedule
     forward: Forward
+    lose: Forward
 
     def __init__(self) -> None:
         self.name = ""
         self.received = 0
         self.dropped: dict[str, int] = {}
 
-    def bind(self, name: str, rng: Randomness, schedule: Schedule, forward: Forward) -> None:
+    def bind(self, name: str, rng: Randomness, schedule: Schedule, forward: Forward, lose: Forward) -> None:
         """Put the element to use, once, under `name`. Raises ValueError when it is in use already."""
         if self.name:
             raise ValueError(f"{type(self).__name__} is already in use as {self.name}: make one for each direction")
@@ -66,6 +67,7 @@ class Element(ABC):
         self.rng = rng
         self.schedule = schedule
         self.forward = forward
+        self.lose = lose
 
     @abstractmethod
     def receive(self, datagram: Datagram, now: int) -> int:

@@ -47,7 +47,8 @@ class Pipeline:
         for element, element_name in zip(self.elements, names, strict=True):
             if element.on_time and stages[-1]:
                 stages.append([])
-            element.bind(element_name, rng(element_name), schedule, partial(self._leave, len(stages) - 1))
+            forward = partial(self._leave, len(stages) - 1)
+            element.bind(element_name, rng(element_name), schedule, forward, self._drop)
             stages[-1].append(element)
             if not element.in_order:
                 stages.append([])
@@ -69,10 +70,13 @@ class Pipeline:
             at = receive(datagram, now)
             if at < 0:
                 if at == DROPPED:
-                    self.lost += 1
-                    self._lose(datagram, now)
+                    self._drop(datagram, now)
                 return
         self._leave(stage, datagram, at)
+
+    def _drop(self, datagram: Datagram, at: int) -> None:
+        self.lost += 1
+        self._lose(datagram, at)
 
     def _leave(self, stage: int, datagram: Datagram, at: int) -> None:
         if stage == self._last:

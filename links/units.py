@@ -57,9 +57,29 @@ def size_in_bytes(size: int | str) -> int:
 
 def probability(value: float) -> float:
     """Return `value`; raises ValueError unless it is a number from 0 to 1."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise ValueError(f"probability {value!r}: must be a number from 0 to 1")
+    return number_from("probability", value, 0, 1)
+
+
+def number_from(name: str, value: float, least: float, most: float, *, open_end: bool = False) -> float:
+    """Return `value`; raises ValueError, which calls it `name`, unless it is a number from `least` to `most`.
+
+    With `open_end` it must be below `most`.
+    """
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not least <= value <= most
+        or (open_end and value == most)
+    ):
+        raise ValueError(f"{name} {value!r}: must be a number from {least:g} to {'below ' if open_end else ''}{most:g}")
     return float(value)
+
+
+def whole_number(name: str, value: int, least: int = 0) -> int:
+    """Return `value`; raises ValueError, which calls it `name`, unless it is an int of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{name} {value!r}: must be an int of at least {least}")
+    return value
 
 
 def _quantity(value: int | str, units: dict[str, int], kind: str, expected: str) -> int:

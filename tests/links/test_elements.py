@@ -1,13 +1,10 @@
 """When each element lets datagrams go, to the nanosecond, and what it drops."""
 
 from collections.abc import Callable
-from random import Random
 
 import pytest
 
 from links import (
-    DROPPED,
-    Datagram,
     Delay,
     Element,
     Jitter,
@@ -18,22 +15,9 @@ from links import (
     Rate,
     Reorder,
 )
+from tests.support.wire import bound, datagram, fates
 
 MS = 1_000_000
-
-
-def datagram(size: int = 1200, number: int = 0) -> Datagram:
-    return Datagram(bytes(size), ("10.0.0.1", 1), ("10.0.0.2", 2), number=number)
-
-
-def bound(element: Element, seed: int = 0) -> Element:
-    element.bind("link/element", Random(seed), lambda *_: None, lambda *_: None)
-    return element
-
-
-def fates(element: Element, count: int) -> list[int]:
-    """The numbers, from 1, of the datagrams that the element drops out of `count`."""
-    return [n for n in range(1, count + 1) if element.receive(datagram(number=n), n) == DROPPED]
 
 
 def test_delay_is_exact() -> None:

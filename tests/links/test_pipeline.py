@@ -1,69 +1,22 @@
 """Elements together: order in the list, queues and their rates, events only where they are needed."""
 
-from collections.abc import Callable
-from heapq import heappop, heappush
-from itertools import count
-from random import Random
-
 import pytest
 
 from links import (
-    Datagram,
     Delay,
     Element,
     Jitter,
     Loss,
     LossNth,
-    Pipeline,
     Rate,
     Reorder,
     ReorderDepth,
     TailDrop,
     Tap,
 )
+from tests.support.wire import Wire
 
 MS = 1_000_000
-
-
-class Wire:
-    """A clock and one pipeline on it; `arrivals` and `losses` are (datagram number, time, …)."""
-
-    def __init__(self, *elements: Element, seed: int = 0) -> None:
-        self.now = 0
-        self.scheduled = 0
-        self.arrivals: list[tuple[int, int]] = []
-        self.losses: list[tuple[int, int, str, str]] = []
-        self._events: list[tuple[int, int, Callable[..., object], tuple[object, ...]]] = []
-        self._order = count()
-        self.pipeline = Pipeline(
-            "a>b",
-            elements,
-            rng=lambda name: Random(f"{seed}/{name}"),
-            schedule=self.schedule,
-            deliver=lambda it, at: self._at(at, self._arrive, it),
-            lose=lambda it, at: self.losses.append((it.id, at, it.dropped_by, it.drop_reason)),
-        )
-
-    def schedule(self, at: int, callback: Callable[..., object], *arguments: object) -> None:
-        self.scheduled += 1
-        self._at(at, callback, *arguments)
-
-    def send(self, *times: int, size: int = 1200) -> "Wire":
-        """Send datagrams number 1, 2, … at these times and run until nothing is left."""
-        for number, at in enumerate(times, 1):
-            packet = Datagram(bytes(size), ("10.0.0.1", 1), ("10.0.0.2", 2), sent_at=at, number=number)
-            self._at(at, self.pipeline.send, packet, at)
-        while self._events:
-            self.now, _, callback, arguments = heappop(self._events)
-            callback(*arguments)
-        return self
-
-    def _at(self, at: int, callback: Callable[..., object], *arguments: object) -> None:
-        assert at >= self.now
-        heappush(self._events, (at, next(self._order), callback, arguments))
-
-    def _arrive(self, packet: Datagram) -> None:
-        self.arrivals.append((packet.id, self.now))
 
 
 def test_no_elements_no_delay() -> None:
