@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from typer.core import TyperGroup
 
+from quicsim.commands.certs import certs
 from quicsim.commands.exits import BAD_INPUT, FAILED, INTERRUPTED, OK, Failure, errors
 from quicsim.commands.get import get
 from quicsim.commands.serve import serve
@@ -46,6 +47,7 @@ class _Commands(TyperGroup):
 app = typer.Typer(cls=_Commands, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 app.command()(serve)
 app.command()(get)
+app.command()(certs)
 
 
 def main() -> None:

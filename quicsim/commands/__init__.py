@@ -1,1 +1,1 @@
-"""The commands of `quicsim` that speak to other machines, one file each; `quicsim/cli.py` puts them together."""
+"""The commands of `quicsim` for real networks, one file each; `quicsim/cli.py` puts them together."""
