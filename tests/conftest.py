@@ -3,9 +3,14 @@
 from collections.abc import Generator, Iterator
 
 import pytest
+from hypothesis import settings
 
 from quicsim.requirements import Index, Results
 from quicsim.requirements.results import RESULTS
+
+# The same examples in every run, however slow the machine: a failure is one of the change that it comes with
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
 
 MARK = "requirement"
 INDEX = Index.load()

@@ -55,6 +55,8 @@ def test_the_limit_holds_whatever_arrives_and_whatever_is_lost(seed: int) -> Non
     while not client.handshake_confirmed:
         assert pair.step()
         server = pair.server_connection
+        if server is not None and server.closed:
+            return  # so much was lost that the server has given up the handshake
         delivered = server.stats.bytes_received if server is not None else 0
         check(pair, delivered)
         if server is not None and rng.random() < 0.2:
