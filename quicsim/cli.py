@@ -16,7 +16,6 @@ from quicsim.commands.certs import certs
 from quicsim.commands.exits import BAD_INPUT, FAILED, INTERRUPTED, OK, Failure, errors
 from quicsim.commands.get import get
 from quicsim.commands.serve import serve
-from quicsim.metrics import NS_PER_S
 from quicsim.outputs import OutputDirectory, OutputError
 from quicsim.plan import Plan, PlanError, load_plan
 from quicsim.requirements import Index, Report, RequirementsError, Results, ids_in_code
@@ -25,6 +24,7 @@ from quicsim.requirements.report import REQUIRED
 from quicsim.requirements.results import RESULTS
 from quicsim.run import Outcome, Run
 from quicsim.run import Progress as OnProgress
+from quicsim.series import NS_PER_S
 from quicsim.summary import program_version, summary_json, summary_table, verification
 
 

@@ -1,6 +1,5 @@
 """What a run did over time, as columns of numbers: congestion, round trips, losses, stream data, queues."""
 
-from array import array
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import Final
@@ -10,42 +9,16 @@ from numpy.typing import NDArray
 
 from quicsim.decoded import decoded_frames
 from quicsim.observers import Silent
+from quicsim.path_metrics import Move, PathMetrics
+from quicsim.series import NS_PER_S, Series
 from stack.errors import TransportError
-from stack.observer import ConnectionObserver, Observer, PacketInfo, RecoveryMetrics
+from stack.observer import Address, ConnectionObserver, Observer, PacketInfo, RecoveryMetrics
 from stack.ranges import RangeSet
 from stack.wire.frames import StreamFrame
 
-NS_PER_S: Final = 10**9
 UNKNOWN: Final = -1  # in a column: no value yet
 
 _WITH_STREAMS: Final = ("1RTT", "0RTT")  # packet types that carry STREAM frames
-
-
-class Series:
-    """Rows of integers in order of time, kept as columns. The first column is "time" in ns."""
-
-    def __init__(self, *names: str) -> None:
-        self.names: Final = ("time", *names)
-        self._columns: Final = tuple(array("q") for _ in self.names)
-
-    def append(self, now: int, *values: int) -> None:
-        """Add a row: the time in ns, and a value for each further column."""
-        for column, value in zip(self._columns, (now, *values), strict=True):
-            column.append(value)
-
-    def __len__(self) -> int:
-        return len(self._columns[0])
-
-    def __getitem__(self, name: str) -> NDArray[np.int64]:
-        """Return a copy of a column; raises KeyError for a name that is none."""
-        if name not in self.names:
-            raise KeyError(f"{name!r}: must be one of {', '.join(self.names)}")
-        return np.array(self._columns[self.names.index(name)], dtype=np.int64)
-
-    @property
-    def seconds(self) -> NDArray[np.float64]:
-        """The times in s."""
-        return self["time"] / NS_PER_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +51,8 @@ class ConnectionMetrics(Silent):
     """One end of a connection over time.
 
     `recovery` has a row for each change, `lost` for each packet declared lost, `sent` for each STREAM frame sent
-    and `received` for each one that brought new bytes. `connection` is the original destination connection ID.
+    and `received` for each one that brought new bytes; their column "path" is a key of `paths.addresses`. `connection`
+    is the original destination connection ID.
     """
 
     def __init__(self, now: int, host: str, role: str, connection: str) -> None:
@@ -87,11 +61,19 @@ class ConnectionMetrics(Silent):
         self.connection: Final = connection
         self.started_at: Final = now
         self.recovery: Final = Series(
-            "congestion_window", "bytes_in_flight", "ssthresh", "smoothed_rtt", "latest_rtt", "min_rtt", "pto_count"
+            "congestion_window",
+            "bytes_in_flight",
+            "ssthresh",
+            "smoothed_rtt",
+            "latest_rtt",
+            "min_rtt",
+            "pto_count",
+            "path",
         )
         self.lost: Final = Series("packet_number", "size")
         self.sent: Final = Series("stream_id", "offset", "length", "retransmitted")
-        self.received: Final = Series("stream_id", "offset", "length", "new")
+        self.received: Final = Series("stream_id", "offset", "length", "new", "path")
+        self.paths: Final = PathMetrics()
         self.states: Final[list[tuple[int, str]]] = []  # of the congestion controller
         self.packets_sent = 0
         self.packets_received = 0
@@ -102,15 +84,33 @@ class ConnectionMetrics(Silent):
         self._sent_up_to: Final[dict[int, int]] = {}  # stream ID to the end of what was sent once
         self._arrived: Final[dict[int, RangeSet]] = {}
 
+    @property
+    def path_numbers(self) -> list[int]:
+        """The numbers of the paths for which there are rows in `recovery`, in order; 0 at least."""
+        return sorted({0, *(int(number) for number in np.unique(self.recovery["path"]))})
+
+    def connection_started(self, now: int, local: Address, remote: Address, scid: bytes, dcid: bytes) -> None:
+        self.paths.addresses[0] = (local, remote)
+
+    def path_assigned(self, now: int, path: int, local: Address, remote: Address) -> None:
+        self.paths.addresses[path] = (local, remote)
+
+    def migration_state(self, now: int, state: str, path: int) -> None:
+        self.paths.moves.append(Move(now, state, path))
+
     def packet_sent(self, now: int, packet: PacketInfo) -> None:
         self.packets_sent += 1
+        self.paths.packet(now, packet, sent=True)
         if packet.packet_type in _WITH_STREAMS:
             for frame in decoded_frames(packet.payload):
                 if type(frame) is StreamFrame:
                     self._stream_sent(now, frame)
+                else:
+                    self.paths.frame(now, packet.path, frame, sent=True)
 
     def packet_received(self, now: int, packet: PacketInfo) -> None:
         self.packets_received += 1
+        self.paths.packet(now, packet, sent=False)
         if packet.packet_type in _WITH_STREAMS:
             try:
                 frames = decoded_frames(packet.payload)
@@ -118,7 +118,9 @@ class ConnectionMetrics(Silent):
                 return  # the connection closes because of it
             for frame in frames:
                 if type(frame) is StreamFrame:
-                    self._stream_received(now, frame)
+                    self._stream_received(now, frame, packet.path)
+                else:
+                    self.paths.frame(now, packet.path, frame, sent=False)
 
     def packet_lost(self, now: int, _: str, packet_number: int, size: int, __: str) -> None:
         self.lost.append(now, packet_number, size)
@@ -133,6 +135,7 @@ class ConnectionMetrics(Silent):
             metrics.latest_rtt_ns,
             metrics.min_rtt_ns,
             metrics.pto_count,
+            metrics.path,
         )
         if self.first_rtt_at is None and metrics.latest_rtt_ns > 0:
             self.first_rtt_at = now
@@ -150,14 +153,14 @@ class ConnectionMetrics(Silent):
         self.stream_bytes_retransmitted += again
         self.sent.append(now, frame.stream_id, frame.offset, length, again)
 
-    def _stream_received(self, now: int, frame: StreamFrame) -> None:
+    def _stream_received(self, now: int, frame: StreamFrame, path: int) -> None:
         length = len(frame.data)
         arrived = self._arrived.setdefault(frame.stream_id, RangeSet())
         new = length - _overlap(arrived, frame.offset, frame.offset + length)
         if new:
             arrived.add(frame.offset, frame.offset + length)
             self.stream_bytes_received += new
-            self.received.append(now, frame.stream_id, frame.offset, length, new)
+            self.received.append(now, frame.stream_id, frame.offset, length, new, path)
 
     def summary(self, now: int) -> ConnectionSummary:
         """Return the figures of the connection up to `now`."""

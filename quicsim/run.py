@@ -10,16 +10,18 @@ from quicsim.actions import schedule
 from quicsim.applications import APPLICATIONS, Result
 from quicsim.certificates import test_certificate
 from quicsim.engine import Task
-from quicsim.metrics import ConnectionMetrics, Series
+from quicsim.metrics import ConnectionMetrics
 from quicsim.net import Net
 from quicsim.outputs import OutputDirectory
 from quicsim.plan import ApplicationPlan, Plan, PlanError
 from quicsim.recording import Recording
+from quicsim.series import Series
 from quicsim.simulation import Simulation
 
 Progress = Callable[[int, int], object]  # virtual time in ns, stream bytes received
 
 _PROGRESS_DATAGRAMS: Final = 256  # between calls of a Progress
+_VALIDATIONS: Final = 5  # changes of path that get a figure each
 _NO_LIMIT: Final = 1 << 40  # bytes; a queue's limit above is none
 
 
@@ -166,6 +168,13 @@ class Run:
                     flow.receiver, way.queue, capacity=way.capacity, queue_limit=way.queue_limit
                 ),
             }
+            if flow.sender.path_numbers != [0] or flow.receiver.path_numbers != [0]:
+                figures["paths"] = plot.paths(flow.sender)
+            ends = {end.role: end for end in (flow.sender, flow.receiver)}
+            if len(ends) == 2:
+                changes = ends["server"].paths.changes[:_VALIDATIONS]
+                for index, change in enumerate(changes, 1):
+                    figures[f"validation{index}"] = plot.path_validation(ends["client"], ends["server"], change)
             for name, figure in figures.items():
                 with self._out.binary(f"{name}{suffix}.png") as file:
                     plot.save(figure, file.write)

@@ -9,8 +9,9 @@ from typing import Final
 from rich.table import Table
 
 from quicsim.applications import DatagramsResult, RequestsResult, Result, TransferResult
-from quicsim.metrics import NS_PER_S, ConnectionSummary
+from quicsim.metrics import ConnectionSummary
 from quicsim.run import Flow, Outcome
+from quicsim.series import NS_PER_S
 from quicsim.simulation import Simulation
 
 _MS: Final = 1e6  # ns

@@ -1,9 +1,10 @@
 """What all figures share: size, colours, axes, and files that are the same every time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from typing import Final
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -14,6 +15,10 @@ ORANGE: Final = "#E69F00"
 GREEN: Final = "#009E73"
 VERMILION: Final = "#D55E00"
 GREY: Final = "#777777"
+PURPLE: Final = "#CC79A7"
+SKY: Final = "#56B4E9"
+
+_PATH_COLOURS: Final = (BLUE, ORANGE, GREEN, PURPLE, VERMILION, SKY)  # by number, and again from the first
 
 _WIDTH: Final = 9.0  # inches
 _PANEL_HEIGHT: Final = 2.9  # inches
@@ -28,6 +33,11 @@ class Plot(Figure):
         image = BytesIO()
         save(self, image.write)
         return image.getvalue()
+
+
+def path_colour(path: int) -> str:
+    """The colour of the path of this number."""
+    return _PATH_COLOURS[path % len(_PATH_COLOURS)]
 
 
 def panels(title: str, count: int, *, share_time: bool = True) -> tuple[Figure, list[Axes]]:
@@ -45,12 +55,13 @@ def panels(title: str, count: int, *, share_time: bool = True) -> tuple[Figure, 
     return figure, axes
 
 
-def legend(axes: Axes) -> None:
-    """Put the legend above the panel, where it hides nothing."""
+def legend(axes: Axes, *, columns: int = 4, handles: Sequence[Artist] | None = None) -> None:
+    """Put the legend above the panel, where it hides nothing; of `handles` instead of what is labelled, if given."""
     axes.legend(
+        handles=handles,
         loc="lower left",
         bbox_to_anchor=(0.0, 1.0),
-        ncols=4,
+        ncols=columns,
         frameon=False,
         borderaxespad=0.2,
         fontsize="small",

@@ -2,8 +2,9 @@
 
 from matplotlib.figure import Figure
 
-from quicsim.metrics import ConnectionMetrics, Series, rate_over_time
+from quicsim.metrics import ConnectionMetrics, rate_over_time
 from quicsim.plot.style import BLUE, GREY, ORANGE, VERMILION, legend, panels
+from quicsim.series import Series
 
 _MBPS = 1e6
 _KB = 1000

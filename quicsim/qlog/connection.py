@@ -6,7 +6,7 @@ from typing import Final
 from quicsim.observers import Silent
 from quicsim.qlog.frames import Fields, FrameWriter, error_fields
 from quicsim.qlog.schema import Profile
-from quicsim.qlog.writer import TraceWriter, milliseconds
+from quicsim.qlog.writer import TraceWriter, milliseconds, tuple_id
 from stack.congestion.controller import LOSS_REDUCTION
 from stack.observer import Address, PacketInfo, RecoveryMetrics
 from stack.recovery.loss import PACKET_THRESHOLD
@@ -58,7 +58,7 @@ class ConnectionTrace(Silent):
         self._viewer: Final = profile is not Profile.RFC
         self._frames: Final = FrameWriter(self._viewer).frames
         self._exponents: Final = {"local": 3, "remote": 3}  # ack_delay_exponent
-        self._metrics: Fields = {}
+        self._metrics: Final[dict[int, Fields]] = {}  # by path
         self._ecn: Final = {"udp_datagrams_sent": -1, "udp_datagrams_received": -1}
         self._endings = 2  # hooks that are still to come before the trace is complete
 
@@ -79,6 +79,17 @@ class ConnectionTrace(Silent):
                 "persistent_congestion_threshold": PERSISTENT_CONGESTION_THRESHOLD,
             },
         )
+
+    def path_assigned(self, now: int, path: int, local: Address, remote: Address) -> None:
+        ends: Fields = {"tuple_remote": _addresses(remote), "tuple_local": _addresses(local)}
+        self._event(now, "tuple_assigned", ends | {"tuple_id": tuple_id(path)})
+
+    def path_dropped(self, now: int, path: int) -> None:
+        self._metrics.pop(path, None)
+        self._event(now, "tuple_assigned", {"tuple_id": tuple_id(path)})
+
+    def migration_state(self, now: int, state: str, path: int) -> None:
+        self._event(now, "migration_state_updated", {"new": state, "tuple_id": tuple_id(path)})
 
     def version_selected(self, now: int, version: int) -> None:
         self._event(now, "version_information", {"chosen_version": f"{version:08x}"})
@@ -151,10 +162,10 @@ class ConnectionTrace(Silent):
         self._event(now, event, data)
 
     def packet_sent(self, now: int, packet: PacketInfo) -> None:
-        self._event(now, "packet_sent", self._packet(packet, "local"))
+        self._event(now, "packet_sent", self._packet(packet, "local"), packet.path)
 
     def packet_received(self, now: int, packet: PacketInfo) -> None:
-        self._event(now, "packet_received", self._packet(packet, "remote"))
+        self._event(now, "packet_received", self._packet(packet, "remote"), packet.path)
 
     def _packet(self, packet: PacketInfo, sender: str) -> Fields:
         packet_type, payload = packet.packet_type, packet.payload
@@ -218,11 +229,11 @@ class ConnectionTrace(Silent):
             values["ssthresh"] = metrics.ssthresh
         if metrics.pacing_rate is not None:
             values["pacing_rate"] = metrics.pacing_rate
-        before = self._metrics
+        before = self._metrics.get(metrics.path, {})
         changed = {name: value for name, value in values.items() if before.get(name) != value}
-        self._metrics = values
+        self._metrics[metrics.path] = values
         if changed:
-            self._event(now, "recovery_metrics_updated", changed)
+            self._event(now, "recovery_metrics_updated", changed, metrics.path)
 
     def congestion_state(self, now: int, old: str, new: str) -> None:
         self._event(now, "congestion_state_updated", {"old": old, "new": new} if old else {"new": new})
@@ -263,9 +274,13 @@ class ConnectionTrace(Silent):
 
 
 def _endpoint(address: Address, connection_id: bytes) -> Fields:
+    return _addresses(address) | {"connection_ids": [connection_id.hex()]}
+
+
+def _addresses(address: Address) -> Fields:
     host, port = address
     version = _ip_version(host)
-    return {f"ip_v{version}": host, f"port_v{version}": port, "connection_ids": [connection_id.hex()]}
+    return {f"ip_v{version}": host, f"port_v{version}": port}
 
 
 def _ip_version(host: str) -> int:

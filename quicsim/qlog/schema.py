@@ -25,6 +25,8 @@ _QUIC_EVENTS: Final = {
     "connection_started": ("connectivity", "connection_started"),
     "connection_closed": ("connectivity", "connection_closed"),
     "connection_state_updated": ("connectivity", "connection_state_updated"),
+    "tuple_assigned": ("connectivity", "path_assigned"),
+    "migration_state_updated": ("connectivity", "migration_state_updated"),
     "mtu_updated": ("connectivity", "mtu_updated"),
     "version_information": ("transport", "version_information"),
     "alpn_information": ("transport", "alpn_information"),

@@ -16,6 +16,11 @@ def milliseconds(duration_ns: int) -> float:
     return duration_ns / NS_PER_MS
 
 
+def tuple_id(path: int) -> str:
+    """Return what a trace calls a path: nothing for the one of the handshake, whose events then need no name."""
+    return str(path) if path else ""
+
+
 class TextSink(Protocol):
     """Where a trace goes, such as an open text file."""
 
@@ -44,13 +49,14 @@ class TraceWriter:
         """Write the first record."""
         self._write(f"\x1e{_encode(record)}\n")
 
-    def event(self, now: int, event: str, data: Mapping[str, object]) -> None:
-        """Write an event of the type `event` (without namespace) that happened at `now`."""
+    def event(self, now: int, event: str, data: Mapping[str, object], path: int = 0) -> None:
+        """Write an event of the type `event` (without namespace) that happened at `now`, on a path of this number."""
         if self.full:
             return
         text = _encode(data)
+        on_path = f'"tuple":"{tuple_id(path)}",' if path else ""
         for name in self._names[event]:
-            record = f'\x1e{{"time":{now / NS_PER_MS!r},{name},"data":{text}}}\n'
+            record = f'\x1e{{"time":{now / NS_PER_MS!r},{name},{on_path}"data":{text}}}\n'
             if self._left >= 0:
                 if len(record) > self._left:
                     self._stop(now)

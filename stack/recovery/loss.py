@@ -444,6 +444,7 @@ class LossRecovery:
                 ssthresh=congestion.ssthresh,
                 packets_in_flight=sum(space.eliciting_in_flight for space in self.spaces),
                 pacing_rate=None if rate is None else rate[0] * 8 * 1_000_000_000 // rate[1],
+                path=path.number,
             ),
         )
         path.trace_states(now, trace)

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quicsim.metrics import MetricsObserver, Series, rate_over_time
+from quicsim.metrics import MetricsObserver, rate_over_time
 from quicsim.observers import Observers, Silent
+from quicsim.series import Series
 from stack.observer import ConnectionObserver, PacketInfo, RecoveryMetrics
 from stack.wire.frames import encode_stream_header
 

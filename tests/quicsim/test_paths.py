@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 import quicsim
-from links import Datagram, Delay, Rate
+from links import Datagram, Delay, Rate, TailDrop
 from quicsim import Connection, Net, Simulation
 from quicsim.applications import bulk_client, bulk_server
+from quicsim.metrics import MetricsObserver
 from stack.errors import ConnectionClosed, MigrationError
 
 MS = 1_000_000
@@ -19,9 +21,9 @@ SIZE = 1 << 20
 Seen = list[tuple[int, str, Datagram]]
 
 
-def two_ways(seed: int = 1) -> Simulation:
+def two_ways() -> Simulation:
     """A client with Wi-Fi (20 Mbit/s, 10 ms) and LTE (10 Mbit/s, 30 ms), and a server with two addresses."""
-    sim = Simulation(seed)
+    sim = Simulation(1)
     sim.host("client", [WIFI, LTE, LTE_V6])
     sim.host("server", [SERVER, PREFERRED, SERVER_V6])
     sim.link(WIFI, "server", up=[Delay("10ms")], down=[Rate("20Mbps"), Delay("10ms")])
@@ -99,6 +101,20 @@ def test_a_client_migrates_in_the_middle_of_a_transfer(probe: bool) -> None:
     assert moved_at == 200 * MS
     late = {datagram.destination[0] for now, direction, datagram in seen if direction == "received" and now > 800 * MS}
     assert late == {LTE}
+
+
+def test_packets_on_a_slower_path_are_not_lost_because_later_ones_on_the_faster_arrive_first() -> None:
+    server = MetricsObserver("server")
+    sim = Simulation(1, observer=lambda host: server if host == "server" else None)
+    sim.host("client", [WIFI, LTE])
+    sim.link(WIFI, "server", up=[Delay("10ms")], down=[Rate("20Mbps"), TailDrop("50kB"), Delay("10ms")])
+    sim.link(LTE, "server", up=[Delay("30ms")], down=[Rate("20Mbps"), Delay("30ms")])
+    transfer(sim, do=lambda net, connection: connection.migrate(LTE))
+    (metrics,) = server.connections
+    windows = metrics.recovery["congestion_window"][metrics.recovery["path"] == 1]
+    assert len(windows) > 100
+    assert windows[0] >= 12_000
+    assert (np.diff(windows) >= 0).all()
 
 
 def test_a_client_migrates_to_another_ip_version_with_a_preferred_address() -> None:

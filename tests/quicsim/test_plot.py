@@ -6,8 +6,12 @@ import sys
 
 import pytest
 
-from quicsim import plot
-from quicsim.metrics import MetricsObserver, Series
+from links import Delay, Rate
+from quicsim import Simulation, plot
+from quicsim import test_certificate as credentials
+from quicsim.applications import bulk_client, bulk_server
+from quicsim.metrics import MetricsObserver
+from quicsim.series import Series
 from stack.observer import PacketInfo, RecoveryMetrics
 from stack.wire.frames import encode_stream_header
 
@@ -132,3 +136,52 @@ def test_a_connection_that_never_was_can_be_plotted():
 def test_pyplot_is_left_alone():
     code = "import sys, quicsim.plot; sys.exit('matplotlib.pyplot' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.fixture(scope="module")
+def moved():
+    """Metrics of a client and a server whose client behind a NAT gets another port in the middle of a download."""
+    observers = {"client": MetricsObserver("client"), "server": MetricsObserver("server")}
+    simulation = Simulation(1, observer=observers.get)
+    nat = simulation.nat("client", ["198.51.100.1"])
+    simulation.link("client", "server", [Delay("10ms")], [Rate("10Mbps"), Delay("10ms")])
+    simulation.spawn("server", bulk_server, credentials())
+    simulation.at("300ms", nat.rebind)
+    simulation.run(simulation.spawn("client", bulk_client, "server", trust=credentials(), size=1 << 20))
+    return observers["client"].connections[0], observers["server"].connections[0]
+
+
+def test_the_figure_of_paths_has_a_curve_for_each(moved):
+    _, server = moved
+    figure = plot.paths(server)
+    rate, window, rtt = figure.axes
+    assert [axes.get_ylabel() for axes in figure.axes] == [
+        "sent (Mbit/s)",
+        "congestion window (kB)",
+        "smoothed RTT (ms)",
+    ]
+    assert labels(rate) == [
+        "path 0: 198.51.100.1:20000 – 10.0.0.2:4433",
+        "path 1: 198.51.100.1:20001 – 10.0.0.2:4433",
+    ]
+    assert len(window.lines) == len(rtt.lines) == 2 + len(server.paths.changes)
+    assert png(figure) == png(plot.paths(server))
+
+
+def test_the_figure_of_a_validation_has_challenges_responses_and_the_limit(moved):
+    client, server = moved
+    (change,) = server.paths.changes
+    figure = plot.path_validation(client, server, change)
+    messages, credit = figure.axes
+    assert [label.get_text() for label in messages.get_yticklabels()] == ["server", "client"]
+    assert labels(messages)[:2] == ["PATH_CHALLENGE", "PATH_RESPONSE"]
+    assert labels(messages)[-1] == "path 1: 198.51.100.1:20001 – 10.0.0.2:4433"
+    arrows = [text for text in messages.texts if text.arrow_patch is not None]
+    assert len(arrows) >= 2
+    assert labels(credit) == [
+        "3 × bytes received on the path",
+        "bytes sent on the path",
+        "address validated",
+        "path validated",
+    ]
+    assert png(figure) == png(plot.path_validation(client, server, change))

@@ -253,3 +253,35 @@ def test_ipv6_addresses_are_named_as_such():
     connection.connection_started(0, ("2001:db8::1", 4433), ("2001:db8::2", 50_000), b"\x01", b"\x02")
     (event,) = trace.events("quic:connection_started")
     assert event["data"]["local"] == {"ip_v6": "2001:db8::1", "port_v6": 4433, "connection_ids": ["01"]}
+
+
+def test_paths_are_tuples_and_what_happens_on_a_further_one_says_so():
+    connection, trace = Traces(Profile.RFC).start()
+    connection.path_assigned(1, 1, ("10.0.0.1", 1), ("2001:db8::2", 2))
+    connection.packet_sent(2, stream_packet())
+    connection.packet_sent(3, stream_packet()._replace(path=1))
+    connection.packet_received(4, stream_packet()._replace(path=1))
+    connection.migration_state(5, "migration_started", 1)
+    connection.path_dropped(6, 1)
+    assigned, abandoned = (record["data"] for record in trace.events("quic:tuple_assigned"))
+    assert assigned == {
+        "tuple_id": "1",
+        "tuple_remote": {"ip_v6": "2001:db8::2", "port_v6": 2},
+        "tuple_local": {"ip_v4": "10.0.0.1", "port_v4": 1},
+    }
+    assert abandoned == {"tuple_id": "1"}
+    assert [record.get("tuple") for record in trace.events("quic:packet_sent")] == [None, "1"]
+    assert [record.get("tuple") for record in trace.events("quic:packet_received")] == ["1"]
+    (moved,) = trace.events("quic:migration_state_updated")
+    assert moved["data"] == {"new": "migration_started", "tuple_id": "1"}
+
+
+def test_each_path_has_metrics_of_its_own():
+    connection, trace = Traces(Profile.RFC).start()
+    for path in (0, 1, 0, 1):
+        connection.metrics_updated(1, recovery(path=path))
+    connection.metrics_updated(2, recovery(path=1, pto_count=1))
+    written = trace.events("quic:recovery_metrics_updated")
+    assert [record.get("tuple") for record in written] == [None, "1", "1"]
+    assert written[0]["data"] == written[1]["data"]
+    assert written[2]["data"] == {"pto_count": 1}

@@ -262,6 +262,15 @@ def tell_everything(observer):
         trace.ecn_state(10, old, new)
     trace.mtu_updated(10, 1200, 1452, False)
     trace.mtu_updated(11, 1452, 1452, True)
+    trace.path_assigned(11, 1, ("10.0.0.1", 4433), ("2001:db8::2", 50_001))
+    for state in ("probing_started", "probing_successful", "probing_abandoned"):
+        trace.migration_state(11, state, 1)
+    for state in ("migration_started", "migration_complete", "migration_abandoned"):
+        trace.migration_state(11, state, 0)
+    trace.packet_sent(11, packet()._replace(path=1))
+    trace.packet_received(11, packet("1RTT", 1)._replace(path=1))
+    trace.metrics_updated(11, metrics(12_000, path=1))
+    trace.path_dropped(11, 1)
     trace.loss_timer(11, "set", "pto", "1RTT", 100_000_011)
     trace.loss_timer(12, "cancelled", "ack", "handshake", None)
     for side, states in {
@@ -341,6 +350,9 @@ def first(records, name):
         ("quic:ecn_state_updated", lambda data: data.update(new="good")),
         ("quic:mtu_updated", lambda data: data.update(new=-1)),
         ("quic:timer_updated", lambda data: data.update(event_type="started")),
+        ("quic:tuple_assigned", lambda data: data.update(tuple_id=1)),
+        ("quic:tuple_assigned", lambda data: data["tuple_local"].update(port_v4=-1)),
+        ("quic:migration_state_updated", lambda data: data.update(new="probing")),
         ("quic:stream_state_updated", lambda data: data.update(new="recv")),
         ("quic:parameters_set", lambda data: data.update(stateless_reset_token="00")),
         ("quic:packet_lost", lambda data: data.update(trigger="bad luck")),

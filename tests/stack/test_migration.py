@@ -426,6 +426,24 @@ def test_another_port_keeps_window_and_round_trip_time() -> None:
 
 
 @pytest.mark.requirement("rfc9000:9.4:1")
+def test_challenges_that_get_lost_at_the_old_port_do_not_reduce_the_window() -> None:
+    pair = Pair()
+    client, server = pair.established()
+    pair.transfer(server, client, DATA)
+    window = server.path.congestion.congestion_window
+    pair.rebind(OTHER_PORT)
+    moved_at = pair.now
+    assert pair.transfer(client, server, DATA)[1] == DATA
+    assert pair.transfer(server, client, DATA)[1] == DATA
+    pair.settle()
+    old = [packets[0] for datagram, packets in pair.datagrams_of(server) if datagram.destination == CLIENT_ADDRESS]
+    challenges = {packet.number for packet in old if packet.at > moved_at}
+    lost = {number for _, _, number, _ in pair.recorder_of(server).lost}
+    assert challenges & lost
+    assert server.path.congestion.congestion_window >= window
+
+
+@pytest.mark.requirement("rfc9000:9.4:1")
 def test_losses_of_the_old_path_do_not_reduce_the_window_of_the_new_one() -> None:
     pair = Pair()
     client, server = pair.established()
@@ -535,3 +553,21 @@ def test_a_new_port_is_challenged_at_once_although_the_window_is_full() -> None:
         if datagram.destination == OTHER_PORT and PathChallengeFrame in map(type, packets[0].frames)
     ]
     assert challenged == [pair.now]
+
+
+def test_a_challenge_to_another_port_is_repeated_as_soon_as_the_known_round_trip_time_allows() -> None:
+    pair = Pair()
+    client, server = pair.established()
+    pair.transfer(server, client, DATA)
+    pto_ns = server.path.rtt.pto_ns(0)
+    pair.rebind(OTHER_PORT)
+    pair.drop = lambda datagram: datagram.destination == OTHER_PORT
+    say(client)
+    pair.run_for(SECOND)
+    challenges = [
+        datagram.at
+        for datagram, packets in pair.datagrams_of(server)
+        if datagram.destination == OTHER_PORT
+        and any(isinstance(frame, PathChallengeFrame) for frame in packets[0].frames)
+    ]
+    assert challenges[1] - challenges[0] == pto_ns
