@@ -1,9 +1,6 @@
 """Captures, read by a parser of its own, and by tshark."""
 
-import os
-import shutil
 import struct
-import subprocess
 
 import pytest
 from hypothesis import given
@@ -14,6 +11,7 @@ from quicsim import Simulation
 from quicsim import test_certificate as credentials
 from quicsim.applications import bulk_client, bulk_server
 from quicsim.pcapng import HostCapture, ip_packet
+from tests.support.tshark import tshark
 
 ALICE = ("10.0.0.1", 50_000)
 BOB = ("10.0.0.2", 4433)
@@ -144,17 +142,6 @@ def captures(tmp_path_factory):
         files[name] = directory / f"{name}.pcapng"
         files[name].write_bytes(saved(capture))
     return files
-
-
-def tshark(path, *arguments):
-    """Return the lines that tshark prints; skip, or with QUICSIM_NO_SKIP=1 fail, where there is none."""
-    if shutil.which("tshark") is None:
-        if os.environ.get("QUICSIM_NO_SKIP") == "1":
-            pytest.fail("needs tshark, which is not installed", pytrace=False)
-        pytest.skip("needs tshark, which is not installed")
-    command = ["tshark", "-n", "-r", str(path), "-d", "udp.port==4433,quic", "-o", "udp.check_checksum:TRUE"]
-    command += ["-o", "ip.check_checksum:TRUE", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()
 
 
 @pytest.mark.peer("tshark")
