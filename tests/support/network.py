@@ -180,10 +180,18 @@ class Network:
                     up, down = (impairment.elements() + extra() for _ in range(2))
                     simulation.link(near, far, up, down)
         credentials = test_certificate()
-        tls = ClientTls(trust=credentials, **(client_tls or {}))
-        self.client = End(self, hosts[0], Config(**({"tls": tls} | (client or {}))), None)
+        self._client_fields = client or {}
+        self.client = self._make_client(client_tls or {})
         server_fields = {"tls": ServerTls(credentials, **(server_tls or {})), "accept": True}
         self.server = End(self, hosts[1], Config(**(server_fields | (server or {}))), PORT)
+
+    def _make_client(self, tls: dict[str, Any]) -> End:
+        config = Config(**({"tls": ClientTls(trust=test_certificate(), **tls)} | self._client_fields))
+        return End(self, self.simulation.host("client"), config, None)
+
+    def replace_client(self, **tls: Any) -> None:
+        """Let another endpoint of the client's host, with these fields of ClientTls, be the client from now on."""
+        self.client = self._make_client(tls)
 
     @property
     def now(self) -> int:
