@@ -12,9 +12,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from typer.core import TyperGroup
 
+from quicsim.commands import perf
 from quicsim.commands.certs import certs
 from quicsim.commands.exits import BAD_INPUT, FAILED, INTERRUPTED, OK, Failure, errors
 from quicsim.commands.get import get
+from quicsim.commands.ping import ping
 from quicsim.commands.serve import serve
 from quicsim.outputs import OutputDirectory, OutputError
 from quicsim.plan import Plan, PlanError, load_plan
@@ -48,6 +50,8 @@ app = typer.Typer(cls=_Commands, add_completion=False, no_args_is_help=True, pre
 app.command()(serve)
 app.command()(get)
 app.command()(certs)
+app.command()(ping)
+app.add_typer(perf.app, name="perf")
 
 
 def main() -> None:

@@ -96,6 +96,11 @@ class Connection:
         """Return the connection once it can send, in 0-RTT if possible; raises ConnectionClosed when it can't."""
         return self if self._connection.can_send else await self.established()
 
+    async def confirmed(self) -> None:
+        """Wait until the handshake is confirmed (RFC 9001 section 4.1.2)."""
+        while not self._connection.handshake_confirmed:
+            await self._wait("the handshake to be confirmed")
+
     async def open_stream(self, unidirectional: bool = False) -> Stream:
         """Open a stream, waiting for the peer to allow one more if need be."""
         while (stream_id := self._connection.open_stream(unidirectional)) is None:
@@ -138,8 +143,7 @@ class Connection:
         not work any more. Raises MigrationError when the connection can't move or the path does not work, ValueError or
         OSError for an address that is not the host's, and ConnectionClosed.
         """
-        while not self._connection.handshake_confirmed:
-            await self._wait("the handshake to be confirmed")
+        await self.confirmed()
         local = self._runner.bind(address)
         self._connection.migrate(local, self._runner.now, probe)
         self.flush()
@@ -153,8 +157,7 @@ class Connection:
 
         Raises KeyUpdateError when the last update was only just now, and ConnectionClosed.
         """
-        while not self._connection.handshake_confirmed:
-            await self._wait("the handshake to be confirmed")
+        await self.confirmed()
         self._connection.update_keys(self._runner.now)
         self.flush()
 

@@ -1,11 +1,13 @@
 """How commands end: exit codes, and which failure gets which."""
 
+import contextlib
 import errno
+from collections.abc import Iterator
 from typing import Final
 
 from rich.console import Console
 
-from stack.errors import CONNECTION_REFUSED, CRYPTO_ERROR, ConnectionClosed, StreamReset
+from stack.errors import CONNECTION_REFUSED, CRYPTO_ERROR, ConfigError, ConnectionClosed, QuicError, StreamReset
 from stack.tls import alerts
 
 OK: Final = 0
@@ -29,7 +31,7 @@ _OF_CERTIFICATES: Final = {
 }
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
-errors: Final = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+errors: Final = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
 class Failure(Exception):
@@ -40,13 +42,22 @@ class Failure(Exception):
         self.code = code
 
 
-def of_connecting(error: OSError) -> Failure:
-    """There is no connection, because the network or the host said so."""
-    return Failure(UNREACHABLE, error.strerror or str(error))
+@contextlib.contextmanager
+def connecting(server: str) -> Iterator[None]:
+    """Raise Failure for what `Net.connect` raises, or the connection to `server` later."""
+    try:
+        yield
+    except ConnectionClosed as error:
+        raise _of_connection(server, error) from None
+    except ConfigError as error:
+        raise Failure(BAD_INPUT, f"{server}: {error}") from None
+    except QuicError as error:
+        raise Failure(FAILED, f"{server}: {error}") from None
+    except OSError as error:
+        raise Failure(UNREACHABLE, error.strerror or str(error)) from None
 
 
-def of_connection(server: str, error: ConnectionClosed) -> Failure:
-    """The connection ended before everything was done."""
+def _of_connection(server: str, error: ConnectionClosed) -> Failure:
     if error.idle:
         return Failure(TIMEOUT, f"{server}: no answer: {error}")
     if not error.application and not error.remote and error.code in _OF_CERTIFICATES:

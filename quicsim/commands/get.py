@@ -12,28 +12,27 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TransferSpeedColumn
 
 from quicsim import hq
-from quicsim.commands.exits import (
-    BAD_INPUT,
-    FAILED,
-    OK,
-    Failure,
-    errors,
-    of_connecting,
-    of_connection,
-    of_stream,
-    of_writing,
+from quicsim.commands.exits import BAD_INPUT, OK, Failure, connecting, errors, of_stream, of_writing
+from quicsim.commands.options import (
+    Ca,
+    Insecure,
+    KeyLogFile,
+    Pcap,
+    Pin,
+    Qlog,
+    Timeout,
+    connection_options,
+    recorded_net,
+    version_name,
 )
-from quicsim.commands.options import Ca, Insecure, KeyLogFile, Pcap, Pin, Qlog, recorded_net, trust
 from quicsim.commands.sessions import SessionFile
 from quicsim.connection import Connection
 from quicsim.net import Net
 from quicsim.outputs import OutputDirectory
-from stack.errors import ConfigError, ConnectionClosed, QuicError, StreamReset
+from stack.errors import StreamReset
 from stack.wire.versions import VERSION_1, VERSION_2
 
 DEFAULT_PORT: Final = 443
-
-_VERSION_NAMES: Final = {VERSION_1: "1", VERSION_2: "2"}
 
 OnBytes = Callable[[int], object]
 
@@ -72,10 +71,7 @@ def get(
     migrate: Annotated[bool, typer.Option("--migrate", help="Move to another local port while files come.")] = False,
     key_update: Annotated[bool, typer.Option("--key-update", help="Update the keys while files come.")] = False,
     v2: Annotated[bool, typer.Option("--v2", help="Speak QUIC version 2 only.")] = False,
-    timeout: Annotated[
-        float,
-        typer.Option(min=0.001, help="Seconds without an answer, and three probe timeouts at least, before giving up."),
-    ] = 30.0,
+    timeout: Timeout = 30.0,
     qlog: Qlog = None,
     keylog: KeyLogFile = None,
     pcap: Pcap = None,
@@ -92,7 +88,7 @@ def get(
         key_update,
         (VERSION_2,) if v2 else (VERSION_1, VERSION_2),
         None if session is None else SessionFile(session),
-        {"trust": trust(insecure, ca, pin), "max_idle_timeout_ms": round(timeout * 1000) or 1},
+        connection_options(insecure, ca, pin, timeout),
     )
     directory = OutputDirectory(out)
     failures: list[Failure] = []
@@ -150,23 +146,22 @@ class Download:
     async def run(self) -> None:
         """Connect, fetch everything and close. Raises Failure when the connection can't be had or ends early."""
         started_at = self._net.now
-        conn = await self._connect()
-        try:
-            self._net.spawn(self._keep_sessions, conn)
-            extras = [self._net.spawn(each, conn) for each in self._extras()]
-            workers = [self._net.spawn(self._work, conn) for _ in range(min(self._wishes.parallel, len(self._left)))]
-            for each in workers + extras:
-                await each
-        except ConnectionClosed as error:
-            raise of_connection(self._server, error) from None
-        except QuicError as error:
-            raise Failure(FAILED, f"{self._server}: {error}") from None
-        finally:
-            conn.close()
+        with connecting(self._server):
+            conn = await self._connect()
+            try:
+                self._net.spawn(self._keep_sessions, conn)
+                extras = [self._net.spawn(each, conn) for each in self._extras()]
+                workers = [
+                    self._net.spawn(self._work, conn) for _ in range(min(self._wishes.parallel, len(self._left)))
+                ]
+                for each in workers + extras:
+                    await each
+            finally:
+                conn.close()
         self._report(conn, self._net.now - started_at)
 
     def _report(self, conn: Connection, duration_ns: int) -> None:
-        how = f"version {_VERSION_NAMES.get(conn.version, hex(conn.version))}"
+        how = f"version {version_name(conn.version)}"
         if conn.handshake is not None and conn.handshake.resumed:
             how += ", resumed"
         print(f"{self._server}: {self._files} files, {self._bytes:,} bytes in {duration_ns / 1e9:.3f} s; QUIC {how}")
@@ -176,14 +171,7 @@ class Download:
         options = dict(wishes.options)
         if wishes.sessions is not None:
             options["session"] = wishes.sessions.take(self._server, wishes.versions[0])
-        try:
-            return await self._net.connect(self._host, self._port, alpn=(hq.ALPN,), versions=wishes.versions, **options)
-        except ConnectionClosed as error:
-            raise of_connection(self._server, error) from None
-        except ConfigError as error:
-            raise Failure(BAD_INPUT, f"{self._server}: {error}") from None
-        except OSError as error:
-            raise of_connecting(error) from None
+        return await self._net.connect(self._host, self._port, alpn=(hq.ALPN,), versions=wishes.versions, **options)
 
     def _extras(self) -> Iterator[Callable[..., Any]]:
         if self._wishes.migrate:

@@ -2,12 +2,14 @@
 
 import contextlib
 import ssl
+import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 import typer
+from cryptography.utils import CryptographyDeprecationWarning
 
 from quicsim.certificates import load_authorities, load_pinned, test_certificate
 from quicsim.commands.exits import BAD_INPUT, Failure
@@ -21,6 +23,7 @@ from quicsim.real.net import RealNet
 from stack.errors import ConfigError
 from stack.observer import Observer
 from stack.tls.certificates import Anybody
+from stack.wire.versions import VERSION_1, VERSION_2
 
 TEST: Final = "test"  # what --pin takes for the test certificate
 
@@ -45,6 +48,25 @@ Pcap: TypeAlias = Annotated[
     Path | None, typer.Option("--pcap", help="pcapng file of all datagrams, with the TLS secrets inside.")
 ]
 
+Timeout: TypeAlias = Annotated[
+    float,
+    typer.Option("--timeout", min=0.001, help="Seconds without an answer, but three probe timeouts, until giving up."),
+]
+
+# Paths of the real world mostly take more than the least that QUIC asks for
+REAL_NETWORK: Final[dict[str, Any]] = {"path_mtu_discovery": True}
+
+
+def connection_options(insecure: bool, ca: Path | None, pin: str | None, timeout: float) -> dict[str, Any]:
+    """Return options for `Net.connect`. Raises Failure."""
+    idle_ms = max(round(timeout * 1000), 1)
+    return {"trust": trust(insecure, ca, pin), "max_idle_timeout_ms": idle_ms, **REAL_NETWORK}
+
+
+def version_name(version: int) -> str:
+    """Return a QUIC version for people."""
+    return {VERSION_1: "1", VERSION_2: "2"}.get(version, f"0x{version:x}")
+
 
 def trust(insecure: bool, ca: Path | None, pin: str | None) -> Trust:
     """Return which servers to trust. Raises Failure."""
@@ -58,7 +80,10 @@ def trust(insecure: bool, ca: Path | None, pin: str | None) -> Trust:
         roots = ca or ssl.get_default_verify_paths().cafile
         if roots is None:
             raise Failure(BAD_INPUT, "this system has no file of trusted roots: give --ca, --pin or --insecure")
-        return load_authorities(roots, datetime.now(UTC))
+        with warnings.catch_warnings():
+            # Some roots of some systems are old-fashioned, which is not for us to mend
+            warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+            return load_authorities(roots, datetime.now(UTC))
     except ConfigError as error:
         raise Failure(BAD_INPUT, str(error)) from None
 

@@ -5,7 +5,7 @@ import signal
 from collections.abc import Callable, Coroutine
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 
 import typer
 
@@ -13,12 +13,25 @@ from quicsim import hq
 from quicsim.applications import DEFAULT_PORT
 from quicsim.certificates import load_credentials, test_certificate
 from quicsim.commands.exits import BAD_INPUT, FAILED, Failure, errors
-from quicsim.commands.options import KeyLogFile, Pcap, Qlog, recorded_net
+from quicsim.commands.options import REAL_NETWORK, KeyLogFile, Pcap, Qlog, recorded_net
 from quicsim.real.net import RealNet
 from stack.errors import ConfigError
 from stack.tls.certificates import Credentials
 
 SESSION_TICKETS: Final = 2  # for each connection
+
+
+Port: TypeAlias = Annotated[int, typer.Option("--port", min=0, max=65_535, help="UDP port; 0 takes a free one.")]
+Host: TypeAlias = Annotated[
+    str | None, typer.Option("--host", help="Address to listen at.", show_default="all of this machine")
+]
+Cert: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--cert", help="PEM file with the chain, leaf first.", show_default="the test certificate"),
+]
+Key: TypeAlias = Annotated[
+    Path | None, typer.Option("--key", help="PEM file with the leaf's private key.", show_default=False)
+]
 
 
 class Retry(StrEnum):
@@ -31,13 +44,10 @@ class Retry(StrEnum):
 
 def serve(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="What to serve.", show_default=False)],
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="UDP port; 0 takes a free one.")] = DEFAULT_PORT,
-    host: Annotated[str | None, typer.Option(help="Address to listen at.", show_default="all of this machine")] = None,
-    cert: Annotated[
-        Path | None,
-        typer.Option(help="PEM file with the certificate chain, leaf first.", show_default="the test certificate"),
-    ] = None,
-    key: Annotated[Path | None, typer.Option(help="PEM file with the leaf's private key.", show_default=False)] = None,
+    port: Port = DEFAULT_PORT,
+    host: Host = None,
+    cert: Cert = None,
+    key: Key = None,
     retry: Annotated[Retry, typer.Option(help="When clients must prove their address with a Retry.")] = Retry.LOAD,
     qlog: Qlog = None,
     keylog: KeyLogFile = None,
@@ -52,7 +62,7 @@ def serve(
 
 
 async def _serve_files(net: RealNet, directory: Path, shown: Credentials, **options: Any) -> None:
-    listener = await net.listen(credentials=shown, alpn=(hq.ALPN,), tickets=SESSION_TICKETS, **options)
+    listener = await net.listen(credentials=shown, alpn=(hq.ALPN,), tickets=SESSION_TICKETS, **REAL_NETWORK, **options)
     print(f"serving {directory} on UDP port {listener.address[1]} as {hq.ALPN}; Ctrl-C ends it", flush=True)
     await hq.serve(net, listener, directory, _show)
 

@@ -3,6 +3,8 @@
 Both use the same P-256 certificate, TLS_AES_128_GCM_SHA256, 1280-byte datagrams, NewReno and flow control limits. Our
 client pins the certificate and verifies the handshake's signature; aioquic's does not verify the certificate
 (CERT_NONE), but verifies the signature too.
+
+With `--real`, over UDP on the loopback interface, each with client and server on one asyncio event loop.
 """
 
 from argparse import ArgumentParser
@@ -10,6 +12,7 @@ from pathlib import Path
 
 from tests.bench.aioquic_peer import Aioquic
 from tests.bench.ours import Ours
+from tests.bench.real import RealAioquic, RealOurs
 from tests.bench.report import Case, compare, save, table
 
 HANDSHAKES = 50  # per round
@@ -36,15 +39,29 @@ CASES = (
 )
 
 
+REAL_SIZE = 30_000_000  # bytes
+REAL_CASES = (
+    Case(
+        "goodput over loopback, both ends in one thread",
+        "MB/s",
+        lower_is_better=False,
+        measure=lambda stack: stack.download(REAL_SIZE) / 1e6,
+    ),
+)
+
+
 def main() -> None:
     """Measure every case, print the table and keep it in build/bench.json."""
     parser = ArgumentParser(prog="python -m tests.bench", description="Compare this stack with aioquic.")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds of each case (default 5)")
     parser.add_argument("--out", type=Path, default=Path("build/bench.json"), help="where the rows go")
+    parser.add_argument("--real", action="store_true", help="over UDP on the loopback interface instead of in memory")
     arguments = parser.parse_args()
-    ours, peer = Ours(), Aioquic()
-    rows = [compare(case, ours, peer, arguments.rounds) for case in CASES]
-    print(table(rows, ours.name))
+    if arguments.real:
+        rows = [compare(case, RealOurs(), RealAioquic(), arguments.rounds) for case in REAL_CASES]
+    else:
+        rows = [compare(case, Ours(), Aioquic(), arguments.rounds) for case in CASES]
+    print(table(rows, Ours.name))
     save(rows, arguments.out)
 
 

@@ -26,8 +26,9 @@ SERVER = ("10.0.0.2", 4433)
 TURN = TURN_NS / 1e9
 
 
-def _configuration(is_client: bool) -> QuicConfiguration:
-    configuration = QuicConfiguration(
+def configuration(is_client: bool) -> QuicConfiguration:
+    """What either end is configured to, as near to ours as can be."""
+    made = QuicConfiguration(
         is_client=is_client,
         alpn_protocols=["quicsim"],
         cipher_suites=[CipherSuite.AES_128_GCM_SHA256],
@@ -36,13 +37,13 @@ def _configuration(is_client: bool) -> QuicConfiguration:
         max_datagram_size=DATAGRAM_SIZE,
     )
     if is_client:
-        configuration.server_name = "localhost"
-        configuration.verify_mode = ssl.CERT_NONE
+        made.server_name = "localhost"
+        made.verify_mode = ssl.CERT_NONE
     else:
         credentials = test_certificate()
-        configuration.certificate = x509.load_der_x509_certificate(credentials.certificates[0])
-        configuration.private_key = credentials.private_key
-    return configuration
+        made.certificate = x509.load_der_x509_certificate(credentials.certificates[0])
+        made.private_key = credentials.private_key
+    return made
 
 
 class _Pair:
@@ -115,8 +116,8 @@ class Aioquic:
     name = "aioquic"
 
     def __init__(self) -> None:
-        self._client = _configuration(is_client=True)
-        self._server = _configuration(is_client=False)
+        self._client = configuration(is_client=True)
+        self._server = configuration(is_client=False)
 
     def handshakes(self, count: int) -> float:
         """See `Stack`."""

@@ -6,9 +6,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from tests.bench.workload import Stack
+
+class Named(Protocol):
+    """A stack under test, which the cases know how to use."""
+
+    name: str
 
 
 class Case(NamedTuple):
@@ -17,7 +21,7 @@ class Case(NamedTuple):
     name: str
     unit: str
     lower_is_better: bool
-    measure: Callable[[Stack], float]
+    measure: Callable[[Any], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,7 @@ class Row:
     ratio: float
 
 
-def compare(case: Case, ours: Stack, peer: Stack, rounds: int) -> Row:
+def compare(case: Case, ours: Named, peer: Named, rounds: int) -> Row:
     """Measure both stacks in turn, `rounds` times, so that a change of the machine's speed hits both."""
     figures: dict[str, list[float]] = {ours.name: [], peer.name: []}
     for _ in range(rounds):

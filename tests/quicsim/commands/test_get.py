@@ -9,16 +9,17 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 import quicsim
-from quicsim import Net, Simulation
+from quicsim import Listener, Net, Simulation, hq
 from quicsim.cli import app
 from quicsim.commands import exits
 from quicsim.commands.get import Download, Target, Wishes
 from quicsim.outputs import OutputDirectory
 from quicsim.real.udp import UdpSocket
-from stack.errors import CONNECTION_REFUSED, ConnectionClosed
+from stack.errors import CONNECTION_REFUSED, CRYPTO_ERROR, ConfigError, ConnectionClosed
+from stack.tls.alerts import NO_APPLICATION_PROTOCOL, UNKNOWN_CA
 from stack.wire.versions import VERSION_1
-from tests.support.hq import serving
 from tests.support.pem import authority
+from tests.support.serving import serving
 
 CONTENT = bytes(range(256)) * 4_000
 
@@ -34,7 +35,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def port(files: Path) -> Iterator[int]:
-    with serving(files, tickets=2) as port:
+    async def serve(net: Net, listener: Listener) -> None:
+        await hq.serve(net, listener, files, lambda served: None)
+
+    with serving(serve, hq.ALPN, tickets=2) as port:
         yield port
 
 
@@ -162,9 +166,23 @@ def test_a_disk_without_room(port: int, tmp_path: Path, name: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_server_that_refuses_connections(tmp_path: Path) -> None:
-    refused = exits.of_connection("bob:1", ConnectionClosed(CONNECTION_REFUSED, "no new connections now", remote=True))
-    assert refused.code == exits.UNREACHABLE
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ConnectionClosed(CONNECTION_REFUSED, "no new connections now", remote=True), exits.UNREACHABLE),
+        (ConnectionClosed(CRYPTO_ERROR + UNKNOWN_CA, "not the pinned one"), exits.CERTIFICATE),
+        (ConnectionClosed(CRYPTO_ERROR + UNKNOWN_CA, "who are you?", remote=True), exits.FAILED),
+        (ConnectionClosed(CRYPTO_ERROR + NO_APPLICATION_PROTOCOL, "", remote=True), exits.FAILED),
+        (ConnectionClosed(CONNECTION_REFUSED, "an application's error 2", application=True), exits.FAILED),
+        (ConnectionClosed(0, "idle timeout", idle=True), exits.TIMEOUT),
+        (ConfigError("session: must be …"), exits.BAD_INPUT),
+        (OSError(113, "No route to host"), exits.UNREACHABLE),
+    ],
+)
+def test_how_a_connection_fails_has_an_exit_code(error: Exception, code: int) -> None:
+    with pytest.raises(exits.Failure) as failure, exits.connecting("bob:1"):
+        raise error
+    assert failure.value.code == code
 
 
 @pytest.mark.parametrize(

@@ -1,25 +1,26 @@
-"""A server of files beside the test, on the loopback interface."""
+"""A server beside the test, on the loopback interface."""
 
 import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Coroutine, Iterator
 from queue import Queue
 from typing import Any
 
 import quicsim
-from quicsim import RealNet, hq
+from quicsim import Listener, RealNet
 
 
 @contextlib.contextmanager
-def serving(root: Path, **options: Any) -> Iterator[int]:
-    """Serve the files below `root` with the test certificate, in a thread; give the UDP port."""
+def serving(
+    application: Callable[[RealNet, Listener], Coroutine[Any, Any, None]], alpn: str, **options: Any
+) -> Iterator[int]:
+    """Run `application(net, listener)` with the test certificate, in a thread; give the UDP port."""
     started: Queue[tuple[asyncio.AbstractEventLoop, asyncio.Event, int]] = Queue()
 
     async def serve(net: RealNet) -> None:
-        listener = await net.listen(0, quicsim.test_certificate(), host="127.0.0.1", alpn=(hq.ALPN,), **options)
-        net.spawn(hq.serve, listener, root, lambda served: None)
+        listener = await net.listen(0, quicsim.test_certificate(), host="127.0.0.1", alpn=(alpn,), **options)
+        net.spawn(application, listener)
         stopped = asyncio.Event()
         started.put((asyncio.get_running_loop(), stopped, listener.address[1]))
         await stopped.wait()
