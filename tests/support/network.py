@@ -4,6 +4,7 @@ Both ends read whatever arrives and write what they were given as soon as there 
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from typing import Any, Final
 
@@ -25,10 +26,21 @@ PORT: Final = 4433
 
 
 class Impairment:
-    """What a network does to datagrams; `seed` None: nothing but delay."""
+    """What a network does to datagrams; `seed` None: nothing but delay. `networks` are those that were made with it."""
 
-    def __init__(self, seed: int | None) -> None:
+    def __init__(self, seed: int | None, loss: float = 0.05) -> None:
         self.seed: Final = seed
+        self.loss: Final = loss
+        self.networks: Final[list[Network]] = []
+
+    def again(self) -> "Impairment":
+        """The same for other networks."""
+        return Impairment(self.seed, self.loss)
+
+    @property
+    def digests(self) -> list[str]:
+        """What tells whether two runs were the same, to the bit and the nanosecond."""
+        return [network.simulation.digest for network in self.networks]
 
     @property
     def impaired(self) -> bool:
@@ -36,9 +48,9 @@ class Impairment:
         return self.seed is not None
 
     def elements(self) -> list[Element]:
-        """One direction: 10 Mbit/s and 10 ms, with 5 % loss, 5 % held back for 4 ms, 5 % sent twice if impaired."""
+        """One direction: 10 Mbit/s and 10 ms; if impaired, with losses, 5 % held back for 4 ms and 5 % sent twice."""
         clean: list[Element] = [Rate("10Mbps"), Delay("10ms")]
-        return [*clean, Loss(0.05), Reorder(0.05, "4ms"), Duplicate(0.05, "2ms")] if self.impaired else clean
+        return [*clean, Loss(self.loss), Reorder(0.05, "4ms"), Duplicate(0.05, "2ms")] if self.impaired else clean
 
     def __str__(self) -> str:
         return f"seed {self.seed}" if self.impaired else "clean"
@@ -63,15 +75,20 @@ class End:
         host.taps.append(self._tap)
         self.socket = host.bind(host.addresses, port)
         self.socket.driver = self  # type: ignore[assignment]  # it receives and wakes
-        self.endpoint = self._make()
+        self.endpoint = self._make(host.name)
 
-    def _make(self) -> Endpoint:
-        random = Random(f"{self.network.simulation.seed}/{self._host.name}")
+    def _make(self, name: str) -> Endpoint:
+        random = Random(f"{self.network.simulation.seed}/{name}")
         return Endpoint(self._config, random, self.recorder)
 
     def forget_all(self) -> None:
-        """Start again without any connection, as after a crash."""
-        self.endpoint = self._make()
+        """Start again without any connection, but with the same secrets, as after a crash."""
+        self.endpoint = self._make(self._host.name)
+
+    def renew(self, **changes: Any) -> None:
+        """Go on as another endpoint, without any connection; `changes` are fields of Config."""
+        self._config = replace(self._config, **changes)
+        self.endpoint = self._make(f"{self._host.name}/{len(self.connections)}")
 
     def recorder_of(self, connection: Connection) -> ConnectionRecorder:
         """What was recorded of a connection."""
@@ -169,6 +186,7 @@ class Network:
         extra: Callable[[], list[Element]] = list,
     ) -> None:
         self.impairment = impairment
+        impairment.networks.append(self)
         self.simulation = simulation = Simulation(impairment.seed or 0)
         self._until: Callable[[], bool] | None = None
         self._reached: Any = None
@@ -180,18 +198,10 @@ class Network:
                     up, down = (impairment.elements() + extra() for _ in range(2))
                     simulation.link(near, far, up, down)
         credentials = test_certificate()
-        self._client_fields = client or {}
-        self.client = self._make_client(client_tls or {})
-        server_fields = {"tls": ServerTls(credentials, **(server_tls or {})), "accept": True}
+        tls = ClientTls(**({"trust": credentials} | (client_tls or {})))
+        self.client = End(self, hosts[0], Config(**({"tls": tls} | (client or {}))), None)
+        server_fields = {"tls": ServerTls(**({"credentials": credentials} | (server_tls or {}))), "accept": True}
         self.server = End(self, hosts[1], Config(**(server_fields | (server or {}))), PORT)
-
-    def _make_client(self, tls: dict[str, Any]) -> End:
-        config = Config(**({"tls": ClientTls(trust=test_certificate(), **tls)} | self._client_fields))
-        return End(self, self.simulation.host("client"), config, None)
-
-    def replace_client(self, **tls: Any) -> None:
-        """Let another endpoint of the client's host, with these fields of ClientTls, be the client from now on."""
-        self.client = self._make_client(tls)
 
     @property
     def now(self) -> int:

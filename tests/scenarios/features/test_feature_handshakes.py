@@ -2,11 +2,11 @@
 
 import pytest
 
-from stack.events import HandshakeCompleted, NewSession, NewToken
+from stack.events import HandshakeCompleted, NewToken
 from stack.tls.groups import P256, X25519
 from stack.wire.header import INITIAL, RETRY, VERSION_NEGOTIATION, LongHeader, parse_long_header
 from stack.wire.versions import VERSION_1, VERSION_2
-from tests.support.network import End, Impairment, Network, content
+from tests.support.network import End, Impairment, Network
 
 
 def headers(end: End, packet_type: int) -> list[LongHeader]:
@@ -52,31 +52,6 @@ def test_a_token_spares_the_next_connection_the_retry(impairment: Impairment) ->
     network.exchange(client, server)
     assert len(headers(network.server, RETRY)) == retries
     assert headers(network.client, INITIAL)[-1].token == token.token
-
-
-@pytest.mark.parametrize("early", [False, True], ids=["resumption", "0rtt"])
-def test_a_connection_resumes_a_session(impairment: Impairment, early: bool) -> None:
-    network = Network(impairment, server_tls={"tickets": 1, "early_data": True})
-    first, first_server = network.established()
-    network.run(lambda: network.client.happened(NewSession) != [])
-    session = network.client.happened(NewSession)[0].session
-    first.close(network.now)
-    network.run(lambda: first_server.closed)
-    network.replace_client(session=session, early_data=early)
-    client = network.connect()
-    assert client.can_send is early
-    sent = []
-    if early:
-        data = content(5_000, 1)
-        sent.append((network.send(client, data), data))
-    network.run(lambda: client.handshake_confirmed)
-    server = network.server.connections[-1]
-    network.run(lambda: server.handshake_confirmed)
-    network.deliver([(server, stream_id, data) for stream_id, data in sent])
-    network.exchange(client, server)
-    completed = network.client.happened(HandshakeCompleted)[-1]
-    assert (completed.resumed, completed.early_data_accepted) == (True, early)
-    assert any(packet.packet_type == "0RTT" for packet in network.client.recorder_of(client).sent) is early
 
 
 def test_a_client_that_starts_in_version_2(impairment: Impairment) -> None:
