@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 from quicsim.connection import Connection, Listener
 from quicsim.futures import Future
 from stack.config import Config
-from stack.errors import ConfigError
+from stack.errors import ConfigError, QuicError
 from stack.tls.certificates import Anybody, Authorities, Credentials, Pinned
 from stack.tls.config import DEFAULT_ALPN, ClientTls, ServerTls
 
@@ -70,6 +70,22 @@ class Net(Protocol):
         options that can't work and OSError when the port is in use.
         """
         ...
+
+
+async def together(net: Net, *jobs: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run coroutines beside each other until all are done; then raise the first QuicError or OSError of theirs."""
+    failures = [await task for task in [net.spawn(_attempt, job) for job in jobs]]
+    for failure in failures:
+        if failure is not None:
+            raise failure
+
+
+async def _attempt(net: Net, job: Callable[[], Coroutine[Any, Any, None]]) -> QuicError | OSError | None:
+    try:
+        await job()
+    except (QuicError, OSError) as error:
+        return error
+    return None
 
 
 def client_config(trust: Trust, alpn: Iterable[str], options: dict[str, Any]) -> Config:

@@ -8,10 +8,11 @@ import itertools
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import Any, Final
 
 from quicsim.connection import Connection, Listener
-from quicsim.net import Net
+from quicsim.net import Net, together
 from quicsim.stream import IncompleteReadError, Stream
 from stack.errors import QuicError
 from stack.observer import Address
@@ -126,9 +127,9 @@ async def _streams(net: Net, conn: Connection, load: Load, measurement: Measurem
     }
     shares = itertools.count()
     ends_at = net.now + load.duration_ns
-    tasks = [net.spawn(work[load.mode], conn, load, ends_at, measurement, shares) for _ in range(load.streams)]
-    for task in tasks:
-        await task
+    await together(
+        net, *(partial(work[load.mode], net, conn, load, ends_at, measurement, shares) for _ in range(load.streams))
+    )
 
 
 def _share(load: Load, number: int) -> int | None:

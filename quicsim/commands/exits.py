@@ -60,6 +60,9 @@ def connecting(server: str) -> Iterator[None]:
 def _of_connection(server: str, error: ConnectionClosed) -> Failure:
     if error.idle:
         return Failure(TIMEOUT, f"{server}: no answer: {error}")
+    if error.application and not error.remote:
+        # No command closes before it is done: the network has said that nobody is there
+        return Failure(UNREACHABLE, f"{server}: unreachable or closed")
     if not error.application and not error.remote and error.code in _OF_CERTIFICATES:
         return Failure(CERTIFICATE, f"{server}: the certificate is not trusted: {error.reason}")
     if not error.application and error.code == CONNECTION_REFUSED:

@@ -1,8 +1,9 @@
 """`quicsim get`: files from servers of hq-interop, over QUIC."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import unquote, urlsplit
@@ -27,7 +28,7 @@ from quicsim.commands.options import (
 )
 from quicsim.commands.sessions import SessionFile
 from quicsim.connection import Connection
-from quicsim.net import Net
+from quicsim.net import Net, together
 from quicsim.outputs import OutputDirectory
 from stack.errors import StreamReset
 from stack.wire.versions import VERSION_1, VERSION_2
@@ -150,12 +151,8 @@ class Download:
             conn = await self._connect()
             try:
                 self._net.spawn(self._keep_sessions, conn)
-                extras = [self._net.spawn(each, conn) for each in self._extras()]
-                workers = [
-                    self._net.spawn(self._work, conn) for _ in range(min(self._wishes.parallel, len(self._left)))
-                ]
-                for each in workers + extras:
-                    await each
+                workers = [partial(self._work, conn)] * min(self._wishes.parallel, len(self._left))
+                await together(self._net, *workers, *self._extras(conn))
             finally:
                 conn.close()
         self._report(conn, self._net.now - started_at)
@@ -163,34 +160,30 @@ class Download:
     def _report(self, conn: Connection, duration_ns: int) -> None:
         how = f"version {version_name(conn.version)}"
         if conn.handshake is not None and conn.handshake.resumed:
-            how += ", resumed"
+            how += ", resumed with 0-RTT" if conn.handshake.early_data_accepted else ", resumed"
         print(f"{self._server}: {self._files} files, {self._bytes:,} bytes in {duration_ns / 1e9:.3f} s; QUIC {how}")
 
     async def _connect(self) -> Connection:
         wishes = self._wishes
         options = dict(wishes.options)
         if wishes.sessions is not None:
+            options["early_data"] = True  # a GET may be repeated by whoever has recorded it
             options["session"] = wishes.sessions.take(self._server, wishes.versions[0])
         return await self._net.connect(self._host, self._port, alpn=(hq.ALPN,), versions=wishes.versions, **options)
 
-    def _extras(self) -> Iterator[Callable[..., Any]]:
+    def _extras(self, conn: Connection) -> Iterator[Callable[[], Coroutine[Any, Any, None]]]:
+        """What else is to be done meanwhile."""
         if self._wishes.migrate:
-            yield self._migrate
+            yield lambda: conn.migrate(conn.path.local[0])
         if self._wishes.key_update:
-            yield self._update_keys
-
-    async def _migrate(self, net: Net, conn: Connection) -> None:
-        await conn.migrate(conn.path.local[0])
-
-    async def _update_keys(self, net: Net, conn: Connection) -> None:
-        await conn.update_keys()
+            yield conn.update_keys
 
     async def _keep_sessions(self, net: Net, conn: Connection) -> None:
         while self._wishes.sessions is not None:
             session = await conn.session()
             self._wishes.sessions.put(self._server, conn.version, session)
 
-    async def _work(self, net: Net, conn: Connection) -> None:
+    async def _work(self, conn: Connection) -> None:
         """Fetch files as long as there are some."""
         while self._left:
             target = self._left.pop()

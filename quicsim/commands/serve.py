@@ -18,7 +18,8 @@ from quicsim.real.net import RealNet
 from stack.errors import ConfigError
 from stack.tls.certificates import Credentials
 
-SESSION_TICKETS: Final = 2  # for each connection
+# A GET that somebody has recorded and repeats does no harm, so it may come as 0-RTT
+SESSIONS: Final[dict[str, Any]] = {"tickets": 2, "early_data": True}
 
 
 Port: TypeAlias = Annotated[int, typer.Option("--port", min=0, max=65_535, help="UDP port; 0 takes a free one.")]
@@ -62,7 +63,7 @@ def serve(
 
 
 async def _serve_files(net: RealNet, directory: Path, shown: Credentials, **options: Any) -> None:
-    listener = await net.listen(credentials=shown, alpn=(hq.ALPN,), tickets=SESSION_TICKETS, **REAL_NETWORK, **options)
+    listener = await net.listen(credentials=shown, alpn=(hq.ALPN,), **SESSIONS, **REAL_NETWORK, **options)
     print(f"serving {directory} on UDP port {listener.address[1]} as {hq.ALPN}; Ctrl-C ends it", flush=True)
     await hq.serve(net, listener, directory, _show)
 

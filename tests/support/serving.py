@@ -1,14 +1,18 @@
-"""A server beside the test, on the loopback interface."""
+"""A server beside the test, on the loopback interface, and certificates for one."""
 
 import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Coroutine, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 from queue import Queue
+from random import Random
 from typing import Any
 
 import quicsim
 from quicsim import Listener, RealNet
+from quicsim.authority import issue, write_files
 
 
 @contextlib.contextmanager
@@ -33,3 +37,10 @@ def serving(
     finally:
         loop.call_soon_threadsafe(stopped.set)
         thread.join(10)
+
+
+def authority(directory: Path) -> Path:
+    """Write PEM files of an authority and of a server at 127.0.0.1, as `quicsim certs` does; return where."""
+    issued = issue(["127.0.0.1"], datetime(2020, 1, 1, tzinfo=UTC), Random(1), days=30_000)
+    write_files(directory, issued.files())
+    return directory

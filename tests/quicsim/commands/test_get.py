@@ -1,6 +1,10 @@
 """`quicsim get` against servers on the loopback interface: files, exit codes and messages."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +14,7 @@ from typer.testing import CliRunner
 
 import quicsim
 from quicsim import Listener, Net, Simulation, hq
+from quicsim.authority import CA_CERTIFICATE
 from quicsim.cli import app
 from quicsim.commands import exits
 from quicsim.commands.get import Download, Target, Wishes
@@ -18,8 +23,7 @@ from quicsim.real.udp import UdpSocket
 from stack.errors import CONNECTION_REFUSED, CRYPTO_ERROR, ConfigError, ConnectionClosed
 from stack.tls.alerts import NO_APPLICATION_PROTOCOL, UNKNOWN_CA
 from stack.wire.versions import VERSION_1
-from tests.support.pem import authority
-from tests.support.serving import serving
+from tests.support.serving import authority, serving
 
 CONTENT = bytes(range(256)) * 4_000
 
@@ -38,7 +42,7 @@ def port(files: Path) -> Iterator[int]:
     async def serve(net: Net, listener: Listener) -> None:
         await hq.serve(net, listener, files, lambda served: None)
 
-    with serving(serve, hq.ALPN, tickets=2) as port:
+    with serving(serve, hq.ALPN, tickets=2, early_data=True) as port:
         yield port
 
 
@@ -84,7 +88,7 @@ def test_a_session_is_resumed_in_the_next_run(port: int, tmp_path: Path) -> None
     arguments = (f"https://127.0.0.1:{port}/big.bin", "--pin", "test", "--out", tmp_path)
     runs = [get(*arguments, "--session", tmp_path / "sessions") for _ in range(3)]
     assert [run.exit_code for run in runs] == [exits.OK] * 3
-    assert ["resumed" in run.stdout for run in runs] == [False, True, True]
+    assert ["resumed with 0-RTT" in run.stdout for run in runs] == [False, True, True]
     assert (tmp_path / "sessions").stat().st_mode & 0o777 == 0o600
     other = get(*arguments, "--session", tmp_path / "sessions", "--v2")
     assert (other.exit_code, "resumed" in other.stdout) == (exits.OK, False)
@@ -149,7 +153,7 @@ def test_a_host_that_does_not_exist(tmp_path: Path) -> None:
 
 
 def test_a_certificate_that_is_not_trusted(port: int, tmp_path: Path) -> None:
-    root = authority(tmp_path).root
+    root = authority(tmp_path) / CA_CERTIFICATE
     for trusted in (["--ca", root], ["--pin", root]):
         result = get(f"https://127.0.0.1:{port}/big.bin", "--out", tmp_path, *trusted)
         assert result.exit_code == exits.CERTIFICATE
@@ -173,7 +177,8 @@ def test_a_disk_without_room(port: int, tmp_path: Path, name: str) -> None:
         (ConnectionClosed(CRYPTO_ERROR + UNKNOWN_CA, "not the pinned one"), exits.CERTIFICATE),
         (ConnectionClosed(CRYPTO_ERROR + UNKNOWN_CA, "who are you?", remote=True), exits.FAILED),
         (ConnectionClosed(CRYPTO_ERROR + NO_APPLICATION_PROTOCOL, "", remote=True), exits.FAILED),
-        (ConnectionClosed(CONNECTION_REFUSED, "an application's error 2", application=True), exits.FAILED),
+        (ConnectionClosed(CONNECTION_REFUSED, "an application's error 2", application=True, remote=True), exits.FAILED),
+        (ConnectionClosed(0, "", application=True), exits.UNREACHABLE),
         (ConnectionClosed(0, "idle timeout", idle=True), exits.TIMEOUT),
         (ConfigError("session: must be …"), exits.BAD_INPUT),
         (OSError(113, "No route to host"), exits.UNREACHABLE),
@@ -224,3 +229,53 @@ def test_no_answer_ends_with_a_timeout(tmp_path: Path) -> None:
             "bob:443: no answer: connection given up: idle timeout, nothing came from the peer for too long",
         )
     ]
+
+
+def test_a_server_that_has_gone_since_the_session_is_unreachable(port: int, tmp_path: Path) -> None:
+    url, sessions = f"https://127.0.0.1:{port}/big.bin", tmp_path / "sessions"
+    assert get(url, "--pin", "test", "--session", sessions, "--out", tmp_path).exit_code == exits.OK
+    closed = UdpSocket("127.0.0.1")
+    closed.close()
+    other = sessions.read_text().replace(f":{port}", f":{closed.address[1]}")
+    sessions.write_text(other)
+    result = get(f"https://127.0.0.1:{closed.address[1]}/x", "--pin", "test", "--session", sessions, "--out", tmp_path)
+    assert result.exit_code == exits.UNREACHABLE
+    assert result.stderr == f"quicsim: 127.0.0.1:{closed.address[1]}: unreachable or closed\n"
+
+
+def test_a_server_that_closes_midway_leaves_no_part_of_a_file(tmp_path: Path) -> None:
+    async def hang_up(net: Net, listener: Listener) -> None:
+        conn = await listener.accept()
+        for _ in range(2):
+            stream = await conn.accept_stream()
+            await stream.write(CONTENT)
+        await net.sleep("50ms")
+        conn.close(7, "that will do")
+
+    with serving(hang_up, hq.ALPN) as port:
+        server = f"https://127.0.0.1:{port}"
+        result = get(f"{server}/a", f"{server}/b", "--pin", "test", "--out", tmp_path, "--migrate")
+    assert result.exit_code == exits.FAILED
+    assert result.stderr == (
+        f"quicsim: 127.0.0.1:{port}: connection closed by the peer with application error 7: that will do\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupt_leaves_no_part_of_a_file(tmp_path: Path) -> None:
+    async def stall(net: Net, listener: Listener) -> None:
+        conn = await listener.accept()
+        await (await conn.accept_stream()).write(CONTENT)
+        await conn.wait_closed()
+
+    with serving(stall, hq.ALPN) as port:
+        arguments = ["get", f"https://127.0.0.1:{port}/a", "--pin", "test", "--out", str(tmp_path)]
+        command = [sys.executable, "-m", "quicsim", *arguments]
+        client = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3])
+        part = tmp_path / ".a.part"
+        while client.poll() is None and not (part.exists() and part.stat().st_size):
+            time.sleep(0.01)
+        client.send_signal(signal.SIGINT)
+        _, err = client.communicate(timeout=10)
+    assert (client.returncode, err) == (exits.INTERRUPTED, "quicsim: interrupted\n")
+    assert list(tmp_path.iterdir()) == []

@@ -12,11 +12,11 @@ import pytest
 from typer.testing import CliRunner
 
 from quicsim import Listener, Net, perf
+from quicsim.authority import CA_CERTIFICATE
 from quicsim.cli import app
 from quicsim.commands import exits
 from quicsim.real.udp import UdpSocket
-from tests.support.pem import authority
-from tests.support.serving import serving
+from tests.support.serving import authority, serving
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def test_a_ping_shows_who_answers(port: int) -> None:
 
 
 def test_a_ping_tells_why_the_certificate_is_not_trusted(port: int, tmp_path: Path) -> None:
-    result = run("ping", f"127.0.0.1:{port}", "--ca", authority(tmp_path).root)
+    result = run("ping", f"127.0.0.1:{port}", "--ca", authority(tmp_path) / CA_CERTIFICATE)
     assert result.exit_code == exits.OK
     assert rows(result.stdout)["trusted"] == "no: the certificate was not issued by a known authority"
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from quicsim.authority import CA_CERTIFICATE, CERTIFICATE, KEY
 from quicsim.cli import app
 from quicsim.commands import exits
 from quicsim.real.udp import UdpSocket
-from tests.support.pem import authority
+from tests.support.serving import authority
 
 ROOT = Path(__file__).parents[3]
 
@@ -28,7 +29,7 @@ def test_a_server_serves_until_it_is_told_to_end(tmp_path: Path, end: signal.Sig
     server = subprocess.Popen(
         [
             *(sys.executable, "-m", "quicsim", "serve", tmp_path / "files", "--port", "0", "--retry", "always"),
-            *("--host", "127.0.0.1", "--cert", pem.cert, "--key", pem.key, "--qlog", tmp_path / "qlog"),
+            *("--host", "127.0.0.1", "--cert", pem / CERTIFICATE, "--key", pem / KEY, "--qlog", tmp_path / "qlog"),
         ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -40,7 +41,7 @@ def test_a_server_serves_until_it_is_told_to_end(tmp_path: Path, end: signal.Sig
         serving = server.stdout.readline()
         assert serving.startswith(f"serving {tmp_path / 'files'} on UDP port ")
         port = serving.split()[5]
-        got = run("get", f"https://127.0.0.1:{port}/a.txt", "--ca", pem.root, "--out", tmp_path)
+        got = run("get", f"https://127.0.0.1:{port}/a.txt", "--ca", pem / CA_CERTIFICATE, "--out", tmp_path)
         assert (got.exit_code, got.stderr) == (exits.OK, "")
         assert "GET '/a.txt': 5 bytes" in server.stdout.readline()
         server.send_signal(end)
@@ -64,7 +65,7 @@ def test_a_port_in_use_is_told(tmp_path: Path) -> None:
 
 def test_what_can_not_be_served_is_told(tmp_path: Path) -> None:
     pem = authority(tmp_path)
-    cert, key = pem.cert, pem.key
+    cert, key = pem / CERTIFICATE, pem / KEY
     none = tmp_path / "none"
     other = tmp_path / "other.pem"
     other.write_text("nothing\n")
