@@ -396,6 +396,8 @@ class Connection:
             self.closing.fail(error, now)
         if not self.receiver.first_opened and self.remote_ids.matches_reset(data):
             self.closing.on_stateless_reset(now)  # rfc9000:10.3.1:2, rfc9000:10.3:9
+        if self.paths.validating:
+            self.paths.on_received(now)
         if not self.paths.active.validated:
             self.recovery.arm(now)  # new credit may let a blocked server's timer run again
 

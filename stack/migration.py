@@ -255,7 +255,7 @@ class Migration:
         if old.validated:
             self._fallback = old
         if path.local == old.local and path.remote[0] == old.remote[0]:
-            self._retain_estimates(old, path, now)
+            self._retain_estimates(old, path)
         paths.activate(path)
         connection.discover_mtu(path)
         self._trace(now, "migration_started", path)
@@ -275,14 +275,12 @@ class Migration:
         if self._connection.trace is not None:
             self._connection.trace.migration_state(now, state, path.number)
 
-    def _retain_estimates(self, old: Path, new: Path, now: int) -> None:
+    def _retain_estimates(self, old: Path, new: Path) -> None:
         """Only the port changed, as NATs do: go on with the window and round-trip time (rfc9000:9.4:3)."""
         new.take_over(old)
         for packet in self._connection.spaces[2].sent:
             if packet.path is old:
                 packet.path = new
-        if new.validation.under_way:
-            self._paths.validate(new, now)  # its round-trip time is known now, and so how soon to repeat a challenge
 
     # The PING that tells the server
 

@@ -72,7 +72,7 @@ class ProbeDatagrams:
         self._builder.ecn = path.ecn.codepoint
         datagram = self._builder.seal(draft, path, now)
         if challenge:
-            path.validation.on_sent(challenge, len(datagram), now)
+            path.validation.on_sent(challenge, len(datagram), path.rtt, now)
         return datagram
 
     def of_mtu(self, path: "Path", now: int) -> bytes:

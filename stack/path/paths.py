@@ -39,7 +39,18 @@ class Paths:
     `owed` tells the sender that a path owes a PATH_CHALLENGE or PATH_RESPONSE; `timer_at` when `on_timeout` is due.
     """
 
-    __slots__ = ("_remote_ids", "_watcher", "active", "all", "make", "owed", "pto_ns", "several", "timer_at")
+    __slots__ = (
+        "_remote_ids",
+        "_watcher",
+        "active",
+        "all",
+        "make",
+        "owed",
+        "pto_ns",
+        "several",
+        "timer_at",
+        "validating",
+    )
 
     def __init__(
         self,
@@ -52,6 +63,7 @@ class Paths:
         self.active = first
         self.all = [first]
         self.several = False
+        self.validating = False
         self.make = make
         self.pto_ns = pto_ns
         self._remote_ids = remote_ids
@@ -124,7 +136,7 @@ class Paths:
 
     def validate(self, path: Path, now: int) -> None:
         """Start the validation of a path, or its full-sized second part."""
-        path.validation.start(path.rtt, self.pto_ns(), now)
+        path.validation.start(self.pto_ns(), now)
         self.owed = True
         self._set_timer()
 
@@ -186,5 +198,12 @@ class Paths:
         self.owed = any(path.validation.owed or path.responses for path in self.all)
         self._set_timer()
 
+    def on_received(self, now: int) -> None:
+        """Something came while a path is being validated."""
+        for path in self.all:
+            path.validation.adapt(path.rtt, now)
+        self._set_timer()
+
     def _set_timer(self) -> None:
+        self.validating = any(path.validation.under_way for path in self.all)
         self.timer_at = min(min(path.drop_at, path.validation.resend_at, path.validation.fails_at) for path in self.all)

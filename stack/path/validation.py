@@ -20,11 +20,12 @@ class PathValidation:
     validation is given up. Both are NEVER while none is under way.
     """
 
-    __slots__ = ("_challenges", "_interval_ns", "fails_at", "owed", "resend_at")
+    __slots__ = ("_challenges", "_count", "_sent_at", "fails_at", "owed", "resend_at")
 
     def __init__(self) -> None:
         self._challenges: dict[bytes, bool] = {}  # by data: whether its datagram had the size that a path must carry
-        self._interval_ns = 0
+        self._count = 0  # since the last (re)start
+        self._sent_at = 0  # the last of them
         self.owed = False
         self.resend_at = NEVER
         self.fails_at = NEVER
@@ -34,10 +35,11 @@ class PathValidation:
         """Whether the answer is still open."""
         return self.fails_at != NEVER
 
-    def start(self, rtt: RttEstimator, pto_ns: int, now: int) -> None:
-        """Begin, or go on: `rtt` is the path's own, `pto_ns` the connection's current PTO."""
-        self._interval_ns = rtt.pto_ns(0)  # rfc9000:8.2.1:3
+    def start(self, pto_ns: int, now: int) -> None:
+        """Begin, or go on: `pto_ns` is the connection's current PTO."""
+        self._count = 0
         self.owed = True
+        self.resend_at = NEVER
         if not self.under_way:
             initial_pto_ns = RttEstimator(INITIAL_RTT_NS).pto_ns(0)
             self.fails_at = now + TIMEOUT_PTOS * max(pto_ns, initial_pto_ns)  # rfc9000:8.2.4:1, rfc9000:8.2.4:2
@@ -46,12 +48,22 @@ class PathValidation:
         """Return the data of the next PATH_CHALLENGE, different for each one (rfc9000:8.2.1:4)."""
         return rng.randbytes(PATH_DATA_LENGTH)
 
-    def on_sent(self, data: bytes, datagram_size: int, now: int) -> None:
-        """A challenge left in a datagram of this size; the next follows later and later, like Initial packets."""
+    def on_sent(self, data: bytes, datagram_size: int, rtt: RttEstimator, now: int) -> None:
+        """A challenge left in a datagram of this size; `rtt` is the path's own."""
         self._challenges[data] = datagram_size >= SMALLEST_PATH_MTU
         self.owed = False
-        self.resend_at = now + self._interval_ns
-        self._interval_ns *= 2
+        self._sent_at = now
+        self._count += 1
+        self.resend_at = self._next_at(rtt)
+
+    def _next_at(self, rtt: RttEstimator) -> int:
+        """When the next challenge is due: later and later, like Initial packets (rfc9000:8.2.1:3)."""
+        return self._sent_at + (rtt.pto_ns(0) << self._count - 1)
+
+    def adapt(self, rtt: RttEstimator, now: int) -> None:
+        """The round-trip time of the path may be known by now, and be shorter than what was assumed."""
+        if self.resend_at != NEVER:
+            self.resend_at = max(min(self.resend_at, self._next_at(rtt)), now)
 
     def on_due(self) -> None:
         """`resend_at` has come: the last challenge, or its answer, may have been lost."""

@@ -1,5 +1,6 @@
 """Path validation: PATH_CHALLENGE and PATH_RESPONSE, their sizes, times and paths (RFC 9000 section 8.2)."""
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -219,3 +220,27 @@ def test_without_any_path_the_connection_ends_silently() -> None:
     pair.run_for(100 * MS)
     assert not carrying(pair, server, ConnectionCloseFrame)
     assert not pair.server.connections, "all state is discarded"
+
+
+@pytest.mark.requirement("rfc9000:8.2.1:3")
+def test_a_challenge_is_repeated_sooner_once_the_round_trip_time_of_the_path_is_known() -> None:
+    pair = Pair()
+    client, server = pair.established()
+    # the answers get lost, but packets in both directions show how long the path is
+    pair.drop = lambda datagram: datagram.to_server and len(datagram.payload) >= 1200
+    pair.rebind(ELSEWHERE)
+    say(client)
+    stream_id = server.open_stream()
+    assert stream_id is not None
+    server.write(stream_id, bytes(20))
+    moved_at = pair.now + pair.delay_ns
+    pair.run_for(1000 * MS)
+    times = [
+        datagram.at - moved_at
+        for datagram, _ in carrying(pair, server, PathChallengeFrame)
+        if datagram.destination == ELSEWHERE
+    ]
+    assert server.path.rtt.first_sample_at is not None
+    assert len(times) >= 4
+    assert times[1] < 100 * MS
+    assert all(later - earlier >= 40 * MS for earlier, later in itertools.pairwise(times))
