@@ -1,6 +1,8 @@
 """Link models: pipelines of small elements, one impairment each. They know datagrams and time, not QUIC."""
 
+from links.bucket import Policer, TokenBucket
 from links.burstyloss import LossCapped, LossCorrelated
+from links.corrupt import Corrupt
 from links.datagram import Address, Datagram
 from links.delay import Delay
 from links.duplicate import Duplicate
@@ -12,16 +14,22 @@ from links.loss import Loss, LossIf, LossNth, LossPattern
 from links.markovloss import LossMarkov
 from links.mtu import Mtu
 from links.nat import Nat
+from links.outage import Blackout, Outages, Suspension
 from links.pipeline import Pipeline
 from links.rate import Rate
+from links.rateschedule import RateSchedule
 from links.reorder import Reorder, ReorderDepth
 from links.taildrop import TailDrop
 from links.tap import Tap
+from links.trace import Trace
+from links.variabledelay import VariableDelay
 
 __all__ = [
     "DROPPED",
     "HELD",
     "Address",
+    "Blackout",
+    "Corrupt",
     "Datagram",
     "Delay",
     "Duplicate",
@@ -39,14 +47,21 @@ __all__ = [
     "LossPattern",
     "Mtu",
     "Nat",
+    "Outages",
     "Pipeline",
+    "Policer",
     "Queue",
     "Randomness",
     "Rate",
+    "RateSchedule",
     "Reorder",
     "ReorderDepth",
     "Schedule",
     "Server",
+    "Suspension",
     "TailDrop",
     "Tap",
+    "TokenBucket",
+    "Trace",
+    "VariableDelay",
 ]

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 
+from links.chance import CorrelatedChance
 from links.datagram import Datagram
 from links.element import HELD, Element
-from links.units import nanoseconds, probability
+from links.units import nanoseconds, probability, whole_number
 
 
 class Reorder(Element):
@@ -12,28 +13,42 @@ class Reorder(Element):
 
     A chosen datagram is held back for `hold` (ns or text such as "5ms"), while the others pass. With
     `overtake` it is the other way round: all are held but the chosen.
+
+    With `correlation` (0 to below 1) a datagram shares with that probability the choice before it. With `gap` at least
+    `gap` - 1 datagrams come before and between chosen ones: of a probability p, 1 / (gap - 1 + 1/p) are chosen. netem's
+    "reorder ... gap" is this with `overtake`. Raises ValueError for another correlation or a gap below 1.
     """
 
     in_order = False
 
     def __init__(
-        self, chosen: float | Callable[[Datagram], object], hold: int | str, *, overtake: bool = False
+        self,
+        chosen: float | Callable[[Datagram], object],
+        hold: int | str,
+        *,
+        overtake: bool = False,
+        correlation: float = 0.0,
+        gap: int = 1,
     ) -> None:
         super().__init__()
-        self.chosen = chosen if callable(chosen) else probability(chosen)
+        self.chosen = chosen if callable(chosen) else CorrelatedChance(chosen, correlation)
+        self.gap = whole_number("gap", gap, 1)
         self.hold_ns = nanoseconds(hold)
         self.overtake = overtake
         self.reordered = 0
+        self._since = 0  # datagrams since the latest chosen one
 
     def receive(self, datagram: Datagram, now: int) -> int:
         self.received += 1
         chosen = self._chooses(datagram)
+        self._since = 0 if chosen else self._since + 1
         self.reordered += chosen
         return now if chosen is self.overtake else now + self.hold_ns
 
     def _chooses(self, datagram: Datagram) -> bool:
         chosen = self.chosen
-        return bool(chosen(datagram)) if callable(chosen) else self.rng.random() < chosen
+        wanted = bool(chosen(datagram)) if callable(chosen) else chosen.draw(self.rng)
+        return wanted and self._since >= self.gap - 1
 
 
 class ReorderDepth(Element):

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import links
@@ -40,8 +41,8 @@ class ElementPlan:
 def element_plan(value: object) -> ElementPlan:
     """Return the element that a plan describes as a table with one key, its kind.
 
-    The key's value is the element's first argument, a list of its arguments, or a table of them by name.
-    Raises ValueError.
+    The key's value is the element's first argument, a list of its arguments, or a table of them by name. An argument
+    `{ file = "path" }` is the text of that file. Raises ValueError.
     """
     if isinstance(value, ElementPlan):
         return value
@@ -53,11 +54,22 @@ def element_plan(value: object) -> ElementPlan:
         raise ValueError(choose("element", name, KINDS))
     if isinstance(argument, Mapping):
         _check_names(kind, argument)
-        plan = ElementPlan(kind, (), argument)
+        plan = ElementPlan(kind, (), {name: _content(value) for name, value in argument.items()})
     else:
-        plan = ElementPlan(kind, tuple(argument) if isinstance(argument, list) else (argument,), {})
+        values = argument if isinstance(argument, list) else [argument]
+        plan = ElementPlan(kind, tuple(_content(value) for value in values), {})
     plan.build()
     return plan
+
+
+def _content(argument: object) -> object:
+    """Return the text of a file in place of `{ file = "path" }`."""
+    if not isinstance(argument, Mapping) or list(argument) != ["file"]:
+        return argument
+    try:
+        return Path(argument["file"]).read_text(encoding="utf-8")
+    except (OSError, TypeError, UnicodeDecodeError) as error:
+        raise ValueError(f"file {argument['file']!r} can't be read as text: {error}") from None
 
 
 def _check_names(kind: str, arguments: Mapping[str, Any]) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from links import Delay, Jitter, Loss, LossNth, Rate, TailDrop
+from links import Delay, Jitter, Loss, LossNth, Rate, TailDrop, Trace
 from quicsim.plan import PlanError, load_plan, parse_plan
 from quicsim.qlog import Profile
 
@@ -102,6 +102,18 @@ def test_an_element_may_have_several_arguments_and_underscores():
     assert isinstance(numbers, LossNth)
     assert numbers.numbers == {2, 3}
     assert isinstance(delay, Delay)
+
+
+def test_an_argument_of_an_element_may_be_a_file_s_text(tmp_path):
+    (tmp_path / "two.trace").write_text("2\n5\n")
+    file = f"{{file = '{tmp_path / 'two.trace'}'}}"
+    for written in (f"[{file}]", f"{{trace = {file}}}"):
+        (trace,) = (
+            element.build() for element in parse_plan(PLAN, "", [f"links.0.up=[{{trace = {written}}}]"]).links[0].up
+        )
+        assert isinstance(trace, Trace)
+        assert trace.times == (2, 5)
+    assert "file 'none' can't be read as text" in problem("links.0.up=[{trace = [{file = 'none'}]}]")
 
 
 def test_settings_replace_and_add_values():
