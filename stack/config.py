@@ -75,6 +75,11 @@ class Config:
 
     ack_frequency: bool = False  # let the peer say how often we acknowledge (draft-ietf-quic-ack-frequency)
 
+    # DANGER, for measurements on networks of one's own only: if the peer announces it too, 1-RTT packets are neither
+    # encrypted nor authenticated, and everybody on the way can read, change and forge what the application sends
+    # (draft-banks-quic-disable-encryption). The handshake and 0-RTT are protected as ever.
+    disable_1rtt_encryption: bool = False
+
     # Behaviour
     connection_id_length: int = 8  # of the IDs we issue, 0 to 20 bytes: short ones run out, resets need 8 or more
     datagram_size: int = 1200  # UDP payload bytes of a full datagram that we send

@@ -7,7 +7,7 @@ other (rfc9001:9.5:3). Header protection keys never change.
 
 from typing import TYPE_CHECKING, Final
 
-from stack.crypto.packet_protection import SUITES, Keys, PacketProtection
+from stack.crypto.packet_protection import SUITES, Keys, PacketProtection, make_no_keys
 from stack.errors import AEAD_LIMIT_REACHED, KEY_UPDATE_ERROR, KeyUpdateError, TransportError
 from stack.recovery.acknowledgments import NEVER
 from stack.sent_frame import SentFrame
@@ -65,7 +65,10 @@ class KeyPhases:
         self._close_at = NEVER  # the packet number at which the key has protected too much
 
     def install(self, keys: Keys, *, reading: bool) -> None:
-        """Take the keys of phase 0 that TLS gave for one direction."""
+        """Take the keys of phase 0 that TLS gave for one direction, if the two ends have agreed to use any."""
+        if not self._connection.parameters.encrypted:
+            keys = make_no_keys(keys.protection.suite)
+            self._space.tag_length = 0
         if reading:
             self._space.read_keys = keys
             self._next_read = keys.protection.next_generation()  # rfc9001:6.3:5

@@ -77,7 +77,7 @@ class PacketBuilder:
         connection = self._connection
         destination = len(path.remote_id.value or b"")
         if space.level == APPLICATION:
-            return 1 + destination + number_length + TAG_LENGTH
+            return 1 + destination + number_length + space.tag_length
         size = 1 + 4 + 1 + destination + 1 + len(connection.local_ids.first) + 2 + number_length + TAG_LENGTH
         if space.level == INITIAL:
             token = connection.handshake.token

@@ -21,13 +21,17 @@ RESERVED_PARAMETER_LENGTH: Final = 8  # bytes of nothing, to see that peers igno
 
 
 class ParameterExchange:
-    """The transport parameters of one connection; `peer` are those of the peer, once TLS has them."""
+    """The transport parameters of one connection; `peer` are those of the peer, once TLS has them.
 
-    __slots__ = ("_connection", "peer")
+    `encrypted` tells whether 1-RTT packets are, as always unless both ends have announced otherwise.
+    """
+
+    __slots__ = ("_connection", "encrypted", "peer")
 
     def __init__(self, connection: "Connection") -> None:
         self._connection = connection
         self.peer: TransportParameters | None = None
+        self.encrypted = True
 
     def _local(self) -> TransportParameters:
         connection = self._connection
@@ -46,6 +50,7 @@ class ParameterExchange:
             max_datagram_frame_size=config.max_datagram_frame_size,
             reset_stream_at=config.reset_stream_at,
             grease_quic_bit=config.grease_quic_bit,
+            disable_1rtt_encryption=config.disable_1rtt_encryption,
             min_ack_delay=MIN_ACK_DELAY_US if config.ack_frequency else None,
             version_information=connection.negotiation.information(),
             # Without connection IDs nothing tells whose the packets from another address are
@@ -109,6 +114,7 @@ class ParameterExchange:
         else:
             connection.negotiation.switch(now)
         self.peer = parameters
+        self.encrypted = not (connection.config.disable_1rtt_encryption and parameters.disable_1rtt_encryption)
         # rfc9287:3.1:3, rfc9287:3.1:4, rfc9287:3.1:6 not before the peer has announced it on this connection
         connection.sender.builder.grease = connection.config.grease_quic_bit and parameters.grease_quic_bit
         if connection.trace is not None:

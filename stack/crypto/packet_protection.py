@@ -100,6 +100,28 @@ class PacketProtection:
         return PacketProtection(self.suite, secret, self._version)
 
 
+class NoPacketProtection(PacketProtection):
+    """Leaves payloads as they are: where both ends have announced `disable_1rtt_encryption`."""
+
+    __slots__ = ()
+
+    def __init__(self, suite: int) -> None:
+        """`suite` is what TLS has agreed on."""
+        self.suite = suite
+
+    def seal(self, packet_number: int, header: bytes, payload: bytes) -> bytes:
+        """Return the payload."""
+        return payload
+
+    def open(self, packet_number: int, header: bytes, ciphertext: bytes) -> bytes | None:
+        """Return the payload, whoever has sent it."""
+        return ciphertext
+
+    def next_generation(self) -> PacketProtection:
+        """There is only one."""
+        return self
+
+
 class HeaderProtection:
     """Masks headers with the key of one secret; it outlives key updates (RFC 9001 section 5.4).
 
@@ -116,6 +138,23 @@ class HeaderProtection:
         label = version.header_protection_label
         self.mask = row.header_protection(hkdf_expand_label(row.hash_name, secret, label, b"", row.key_length))
 
+    def is_too_short(self, first: int, length: int) -> bool:
+        """Whether `length` bytes from the packet number on do not do, which are too few for a sample."""
+        return True
+
+
+class NoHeaderProtection(HeaderProtection):
+    """Leaves headers as they are."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.mask = lambda _: b"\0\0\0\0\0"
+
+    def is_too_short(self, first: int, length: int) -> bool:
+        """Whether there is nothing behind the packet number."""
+        return length <= (first & 3) + 1
+
 
 class Keys(NamedTuple):
     """Everything that protects one direction of one encryption level."""
@@ -127,6 +166,11 @@ class Keys(NamedTuple):
 def make_keys(suite: int, secret: bytes, version: Version) -> Keys:
     """Return the keys of a TLS traffic secret; `suite` is a key of SUITES."""
     return Keys(PacketProtection(suite, secret, version), HeaderProtection(suite, secret, version))
+
+
+def make_no_keys(suite: int) -> Keys:
+    """Return what protects nothing."""
+    return Keys(NoPacketProtection(suite), NoHeaderProtection())
 
 
 def initial_secrets(version: Version, client_destination_cid: bytes) -> tuple[bytes, bytes]:
@@ -178,7 +222,7 @@ def unprotect_header(
     before it is opened.
     """
     sample = packet_number_offset + 4
-    if sample + SAMPLE_LENGTH > end:
+    if sample + SAMPLE_LENGTH > end and header_protection.is_too_short(data[start], end - packet_number_offset):
         return None  # rfc9001:5.4.2:1
     mask = header_protection.mask(data[sample : sample + SAMPLE_LENGTH])
     first = data[start]

@@ -3,7 +3,7 @@
 from collections import deque
 from typing import TYPE_CHECKING
 
-from stack.crypto.packet_protection import Keys
+from stack.crypto.packet_protection import TAG_LENGTH, Keys
 from stack.limits import MAX_SKIPPED_NUMBERS
 from stack.recovery.acknowledgments import NEVER, Acknowledgments
 from stack.recovery.marks import SentMarks
@@ -47,6 +47,7 @@ class PacketNumberSpace:
         "run_last_number",
         "sent",
         "skipped",
+        "tag_length",
         "write_keys",
         "write_phase",
     )
@@ -63,6 +64,7 @@ class PacketNumberSpace:
         # Application data only: the Key Phase bits that go with the keys, and the lowest number opened by read_keys
         self.read_phase = self.write_phase = 0
         self.phase_first = 0
+        self.tag_length = TAG_LENGTH  # bytes that write_keys add to a payload
         self.discarded = False
         self.next_packet_number = 0
         self.checkpoint = NEVER  # the next packet number at which PacketNumbers has to look after it

@@ -161,6 +161,7 @@ class TransportParameters:
     reset_stream_at: bool = _flag(0x1D)  # draft-ietf-quic-reliable-stream-reset section 3
     max_datagram_frame_size: int = _integer(0x20)
     grease_quic_bit: bool = _flag(0x2AB2)  # rfc9287:3:1
+    disable_1rtt_encryption: bool = _flag(0xBAAD)  # draft-banks-quic-disable-encryption
     # In microseconds; None: the endpoint takes no ACK_FREQUENCY (draft-ietf-quic-ack-frequency section 3)
     min_ack_delay: int | None = _integer(0xFF04DE1B, default=None)
 

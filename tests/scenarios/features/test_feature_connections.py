@@ -26,6 +26,15 @@ def test_keys_are_updated_by_either_end(impairment: Impairment) -> None:
         assert phases[-1] == 1
 
 
+def test_1_rtt_packets_in_the_clear(impairment: Impairment) -> None:
+    both = {"disable_1rtt_encryption": True}
+    network = Network(impairment, client=both, server=both)
+    client, server = network.established()
+    network.exchange(client, server)
+    for end, seed in ((network.client, 1), (network.server, 2)):
+        assert any(content(200, seed) in datagram.payload for datagram in end.tapped), "for everybody to read"
+
+
 def test_the_spin_bit_shows_the_round_trip_time(impairment: Impairment) -> None:
     network = Network(impairment)
     client, server = network.established()

@@ -44,6 +44,7 @@ OF_EITHER: dict[str, st.SearchStrategy[Any]] = {
     "max_datagram_frame_size": VARINTS,
     "reset_stream_at": st.booleans(),
     "grease_quic_bit": st.booleans(),
+    "disable_1rtt_encryption": st.booleans(),
     "min_ack_delay": st.none() | VARINTS,
     "version_information": st.none()
     | st.lists(VERSIONS, min_size=1).flatmap(lambda all_: st.tuples(st.sampled_from(all_), st.just(tuple(all_)))),
@@ -105,6 +106,7 @@ def test_absent_parameters_have_the_defaults_of_the_rfc() -> None:
         "max_datagram_frame_size": 0,
         "reset_stream_at": False,
         "grease_quic_bit": False,
+        "disable_1rtt_encryption": False,
     }
     assert parameters.preferred_address is None
 
@@ -135,6 +137,7 @@ def test_the_wire_image_of_each_parameter() -> None:
         "max_datagram_frame_size": (65_535, "20048000ffff"),
         "reset_stream_at": (True, "1d00"),
         "grease_quic_bit": (True, "6ab200"),
+        "disable_1rtt_encryption": (True, "8000baad00"),
         "min_ack_delay": (1_000, "c0000000ff04de1b0243e8"),
     }
     for name, (value, expected) in wire.items():
