@@ -47,6 +47,7 @@ _CLOSE_TRIGGERS: Final = (
 )
 _ECN: Final = ("Not-ECT", "ECT(1)", "ECT(0)", "CE")
 _NO_PARAMETER: Final = ("version_information",)  # what qlog has no field for
+_UNKNOWN_FLAGS: Final = {"disable_1rtt_encryption": 0xBAAD}  # nor for these, which it takes by their identifiers
 
 
 class ConnectionTrace(Silent):
@@ -105,7 +106,10 @@ class ConnectionTrace(Silent):
         if self._viewer:
             data["owner"] = owner
         for name, value in parameters.items():
-            if value is not None and name not in _NO_PARAMETER:
+            if name in _UNKNOWN_FLAGS:
+                if value:
+                    data["unknown_parameters"] = [{"id": _UNKNOWN_FLAGS[name]}]
+            elif value is not None and name not in _NO_PARAMETER:
                 data[name] = _parameter(value)
         self._event(now, "parameters_set", data)
 

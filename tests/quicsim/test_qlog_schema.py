@@ -237,7 +237,7 @@ def tell_everything(observer):
         "version_information": (1, (1,)),
     }
     trace.parameters_set(2, "local", parameters)
-    trace.parameters_set(2, "remote", {"initial_max_data": 1 << 40})
+    trace.parameters_set(2, "remote", {"initial_max_data": 1 << 40, "disable_1rtt_encryption": True})
     trace.key_updated(3, "server_1rtt_secret", "tls", 0)
     trace.key_discarded(3, "client_initial_secret")
     trace.connection_state(3, "handshaking", "established")
@@ -295,6 +295,8 @@ def test_every_event_has_the_form_that_the_drafts_define(profile):
         validate(record, profile)
     frames = [f["frame_type"] for r in trace.records() for f in r.get("data", {}).get("frames", ())]
     assert len(set(frames)) == 21 + 1  # all of them, and an unknown one
+    unknown = [r["data"]["unknown_parameters"] for r in trace.records() if "unknown_parameters" in r.get("data", ())]
+    assert unknown == [[{"id": 0xBAAD}]]
 
 
 @pytest.mark.parametrize(
