@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 import quicsim
-from links import Delay, Element, Jitter, Loss, Rate, ReorderDepth, TailDrop
+from links import Delay, Duplicate, EcnRemark, Element, Jitter, Loss, Mtu, Rate, ReorderDepth, TailDrop
 from stack.errors import ConnectionClosed
 
 FIRST, LAST = (int(number) for number in os.environ.get("QUICSIM_SOAK", "0:60").split(":"))
@@ -26,6 +26,12 @@ def random_link(rng: Random) -> list[Element]:
         elements.append(Jitter(f"{rng.choice([1, 10, 50])}ms", reorder=True))
     if rng.random() < 0.3:
         elements.append(ReorderDepth(0.1, rng.choice([1, 3, 8])))
+    if rng.random() < 0.3:
+        elements.append(Duplicate(rng.choice([0.01, 0.1])))
+    if rng.random() < 0.2:
+        elements.append(Mtu(rng.choice([1480, 1500])))
+    if rng.random() < 0.2:
+        elements.append(EcnRemark(rng.choice(["not-ect", "ect1", "ce"])))
     return elements
 
 
@@ -35,9 +41,15 @@ def random_options(rng: Random) -> dict[str, object]:
         "initial_max_stream_data_bidi_local": rng.choice([2_000, 30_000, 1 << 20]),
         "initial_max_stream_data_bidi_remote": rng.choice([2_000, 30_000, 1 << 20]),
         "initial_max_streams_bidi": rng.choice([1, 3, 100]),
-        "connection_id_length": rng.choice([0, 4, 8, 20]),
+        "connection_id_length": rng.choice([0, 2, 4, 8, 20]),
+        "confidentiality_limit": rng.choice([None, None, 5_000]),
+        "path_mtu_discovery": rng.random() < 0.3,
+        "ack_frequency": rng.random() < 0.3,
+        "ecn": rng.random() < 0.8,
+        "keep_alive_ms": rng.choice([0, 0, 500]),
+        "max_stream_data_window": rng.choice([0, 16 << 20]),
         "send_buffer": rng.choice([1_500, 20_000, 1 << 20]),
-        "max_ack_delay_ms": rng.choice([0, 25, 100]),
+        "max_ack_delay_ms": rng.choice([1, 25, 100]),
         "ack_delay_exponent": rng.choice([0, 3, 10]),
         "initial_rtt_ms": rng.choice([50, 333]),
         "datagram_size": rng.choice([1200, 1350, 1452]),
