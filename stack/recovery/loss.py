@@ -333,22 +333,21 @@ class LossRecovery:
             self.trace_metrics(now)
 
     def _probe(self, space: PacketNumberSpace, now: int) -> None:
-        """Allow probes and offer what is oldest in flight for sending again (rfc9002:6.2.4:1).
+        """Allow probes and offer what is in flight for sending again, the oldest first (rfc9002:6.2.4:1).
 
         Initial and Handshake probes go together (rfc9002:6.2.4:4): packets that the peer can't read for want of what
         the other space has to say must not fill the congestion window for ever.
         """
         space.probes = PROBES_PER_TIMEOUT if space.eliciting_in_flight else 1
-        self._offer_oldest(space, now)
+        self._offer_in_flight(space, now)
         for other in self._live:
             if other is not space and other.index != 2 and other.write_keys is not None:
-                self._offer_oldest(other, now)
+                self._offer_in_flight(other, now)
                 if other.crypto.buffer.pending:
                     other.probes = space.probes
 
-    @staticmethod
-    def _offer_oldest(space: PacketNumberSpace, now: int) -> None:
-        for packet in space.oldest_eliciting(PROBES_PER_TIMEOUT):
+    def _offer_in_flight(self, space: PacketNumberSpace, now: int) -> None:
+        for packet in space.to_repeat(PROBES_PER_TIMEOUT, self.pto_count - 1):
             for sent in packet.frames:
                 if not isinstance(sent[0], NeverRepeated):
                     sent[0].on_lost(sent, now)

@@ -142,12 +142,11 @@ class PacketNumberSpace:
         """Return packets, ascending, that `take_acknowledged` or `take_overdue` took and that are not lost yet."""
         self.sent.extendleft(reversed(packets))
 
-    def oldest_eliciting(self, count: int) -> list[SentPacket]:
-        """The `count` oldest ack-eliciting packets in flight: what a probe repeats."""
-        found: list[SentPacket] = []
-        for packet in self.sent:
-            if packet.ack_eliciting and not packet.is_mtu_probe:
-                found.append(packet)
-                if len(found) == count:
-                    break
-        return found
+    def to_repeat(self, count: int, turn: int) -> list[SentPacket]:
+        """The `count` ack-eliciting packets in flight that a probe repeats: the oldest, and in later turns those after.
+
+        So that what is missing further on has its turn as well when acknowledgments of the oldest keep getting lost.
+        """
+        eliciting = [packet for packet in self.sent if packet.ack_eliciting and not packet.is_mtu_probe]
+        start = count * turn % max(len(eliciting), 1)
+        return eliciting[start : start + count]

@@ -158,3 +158,15 @@ def test_the_backoff_stops_growing_before_it_leaves_the_range_of_times() -> None
     bench.recovery.pto_count = 100
     bench.send(SECOND)
     assert SECOND < bench.recovery.timer_at < NEVER
+
+
+def test_further_probes_repeat_what_is_further_on_and_begin_again_at_the_end() -> None:
+    bench = LossBench()
+    for _ in range(5):
+        bench.send(0)
+    repeated = []
+    for _ in range(4):
+        bench.fates.clear()
+        bench.recovery.on_timeout(bench.recovery.timer_at)
+        repeated.append([number for fate, number in bench.fates])
+    assert repeated == [[0, 1], [2, 3], [4], [1, 2]]
