@@ -132,6 +132,10 @@ EARLY_DATA_AGE_TOLERANCE_NS: Final = 10 * 1_000_000_000
 # Tickets remembered because they were used for 0-RTT; while there are so many, no further 0-RTT is accepted.
 MAX_STRIKES: Final = 65_536
 
+# Tickets that a server remembers because they allow 0-RTT, where a ticket does not say itself what it was issued for;
+# the oldest go first, and then serve to resume only.
+MAX_EARLY_TICKETS: Final = 4_096
+
 # Session tickets that a client takes from one connection; a server that sends more is ignored.
 MAX_SESSION_TICKETS: Final = 8
 

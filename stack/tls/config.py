@@ -105,12 +105,9 @@ class ClientTls:
         A callable as `transport_parameters` is called with b"" by `start`. Raises ConfigError for a name that
         can't be sent, or when certificates must be verified and there is no name to verify them for.
         """
-        if server_name is None and isinstance(self.trust, Authorities):
-            raise ConfigError("server_name = None: verifying a certificate needs the server's name or address")
-        if server_name is not None:
-            _check_server_name(server_name)
+        self.check_server_name(server_name)
         session = None if self.session is None else decode_session(self.session)
-        return ClientHandshake(self, self._trust(), session, server_name, transport_parameters, rng)
+        return ClientHandshake(self, self.verifier, session, server_name, transport_parameters, rng)
 
     def server(
         self,
@@ -120,7 +117,16 @@ class ClientTls:
         """Raise ConfigError: a server needs credentials, see `ServerTls`."""
         raise ConfigError("tls = ClientTls(…): an endpoint that accepts connections needs ServerTls(credentials)")
 
-    def _trust(self) -> Trust:
+    def check_server_name(self, server_name: str | None) -> None:
+        """Raise ConfigError for a name that can't be sent, or for none where it must be verified."""
+        if server_name is None and isinstance(self.trust, Authorities):
+            raise ConfigError("server_name = None: verifying a certificate needs the server's name or address")
+        if server_name is not None:
+            _check_server_name(server_name)
+
+    @property
+    def verifier(self) -> Trust:
+        """What checks a server's certificates."""
         if isinstance(self.trust, Credentials):
             return Pinned(self.trust.certificates[:1])
         return self.trust
