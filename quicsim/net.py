@@ -8,8 +8,8 @@ async def client(net, host, certificate):
 """
 
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import fields
-from typing import Any, Protocol, TypeVar
+from dataclasses import fields, is_dataclass
+from typing import Any, Protocol, TypeVar, cast
 
 from quicsim.connection import Connection, Listener
 from quicsim.futures import Future
@@ -17,6 +17,7 @@ from stack.config import Config
 from stack.errors import ConfigError, QuicError
 from stack.tls.certificates import Anybody, Authorities, Credentials, Pinned
 from stack.tls.config import DEFAULT_ALPN, ClientTls, ServerTls
+from stack.tls.engine import EngineFactory
 
 T = TypeVar("T")
 Trust = Credentials | Pinned | Authorities | Anybody
@@ -54,7 +55,7 @@ class Net(Protocol):
 
         `trust` says which certificates are accepted: a server's Credentials accept just its own.
         `server_name` is the name to ask for, `host` by default. `options` are fields of `stack.config.Config`
-        and `stack.tls.config.ClientTls`.
+        and `stack.tls.config.ClientTls`; `tls` is another class in place of the latter (`quicsim.gnutls.GnuTlsClient`).
 
         Raises ConnectionClosed when the handshake fails, ConfigError for options that can't work and
         ValueError when there is no way to `host`.
@@ -66,8 +67,8 @@ class Net(Protocol):
     ) -> Listener:
         """Take connections on UDP `port`, showing the certificate of `credentials`.
 
-        `options` are fields of `stack.config.Config` and `stack.tls.config.ServerTls`. Raises ConfigError for
-        options that can't work and OSError when the port is in use.
+        `options` are fields of `stack.config.Config` and `stack.tls.config.ServerTls`; `tls` is another class in place
+        of the latter. Raises ConfigError for options that can't work and OSError when the port is in use.
         """
         ...
 
@@ -88,25 +89,41 @@ async def _attempt(net: Net, job: Callable[[], Coroutine[Any, Any, None]]) -> Qu
     return None
 
 
-def client_config(trust: Trust, alpn: Iterable[str], options: dict[str, Any]) -> Config:
-    """Return the configuration for `Net.connect`'s arguments. Raises ConfigError."""
-    tls, own = _split(options, ClientTls)
-    return Config(tls=ClientTls(trust=trust, alpn=tuple(alpn), **tls), **own)
+def client_config(trust: Trust, alpn: Iterable[str], options: dict[str, Any], *, deterministic: bool = False) -> Config:
+    """Return the configuration for `Net.connect`'s arguments. Raises ConfigError.
+
+    `deterministic` unless the options say something else, and if the class of TLS engines has such a field.
+    """
+    make, tls, own = _split(options, ClientTls, {"alpn", "trust"}, deterministic)
+    return Config(tls=make(trust=trust, alpn=tuple(alpn), **tls), **own)
 
 
-def server_config(credentials: Credentials, alpn: Iterable[str], options: dict[str, Any]) -> Config:
-    """Return the configuration for `Net.listen`'s arguments. Raises ConfigError."""
-    tls, own = _split(options, ServerTls)
-    return Config(tls=ServerTls(credentials, alpn=tuple(alpn), **tls), **({"accept": True} | own))
+def server_config(
+    credentials: Credentials, alpn: Iterable[str], options: dict[str, Any], *, deterministic: bool = False
+) -> Config:
+    """Return the configuration for `Net.listen`'s arguments; see `client_config`. Raises ConfigError."""
+    make, tls, own = _split(options, ServerTls, {"alpn", "credentials"}, deterministic)
+    return Config(tls=make(credentials=credentials, alpn=tuple(alpn), **tls), **({"accept": True} | own))
 
 
-def _split(options: dict[str, Any], tls_class: type) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Split options into those of the TLS factory and the endpoint's."""
-    set_here = {"tls", "alpn", "trust", "credentials"}
-    tls_names = [field.name for field in fields(tls_class) if field.init and field.name not in set_here]
-    own_names = [field.name for field in fields(Config) if field.name not in set_here]
+def _split(
+    options: dict[str, Any], usual: Any, set_already: set[str], deterministic: bool
+) -> tuple[Callable[..., EngineFactory], dict[str, Any], dict[str, Any]]:
+    """Return the class of the TLS factory, and the options split into its own and the endpoint's."""
+    factory: Any = options.get("tls", usual)
+    if not is_dataclass(factory) or not isinstance(factory, type):
+        raise ConfigError(f"tls = {factory!r}: must be a class such as {usual.__name__}")
+    tls_names = [field.name for field in fields(factory) if field.init and field.name not in set_already]
+    own_names = [field.name for field in fields(Config) if field.name != "tls"]
+    known = sorted(["tls", *tls_names, *own_names])
     for name in options:
-        if name not in tls_names and name not in own_names:
-            raise ConfigError(f"option {name!r}: must be one of {', '.join(sorted(tls_names + own_names))}")
+        if name not in known:
+            raise ConfigError(f"option {name!r}: must be one of {', '.join(known)}")
     tls = {name: value for name, value in options.items() if name in tls_names}
-    return tls, {name: value for name, value in options.items() if name not in tls}
+    if deterministic and "deterministic" in tls_names:
+        tls.setdefault("deterministic", True)
+    return (
+        cast("Callable[..., EngineFactory]", factory),
+        tls,
+        {name: value for name, value in options.items() if name in own_names},
+    )

@@ -64,7 +64,7 @@ class SimNet:
         """Connect to `host`; see `Net`."""
         local, remote = self._simulation.resolve(host, self.host)
         socket = self.host.bind((local,))
-        driver = self._drive(socket, client_config(trust, alpn, {"deterministic": True} | options), None)
+        driver = self._drive(socket, client_config(trust, alpn, options, deterministic=True), None)
         connection = driver.connect(socket.addresses[0], (remote, port), server_name or host)
         self._connections.append(connection)
         return await connection.usable()
@@ -73,7 +73,7 @@ class SimNet:
         self, port: int, credentials: Credentials, *, alpn: Iterable[str] = DEFAULT_ALPN, **options: Any
     ) -> Listener:
         """Take connections on `port` of all the host's addresses, and on a preferred address; see `Net`."""
-        config = server_config(credentials, alpn, {"deterministic": True} | options)
+        config = server_config(credentials, alpn, options, deterministic=True)
         socket = self.host.bind(self.host.addresses, port)
         for preferred in (config.preferred_address_v4, config.preferred_address_v6):
             if preferred is not None and preferred not in socket.addresses:

@@ -74,7 +74,7 @@ class GnuTlsClientEngine(GnuTlsEngine):
         self._now = now
         config = self._config
         self._local = self._local_parameters(b"")
-        if self._resumable is not None and not self._may_resume(self._resumable):
+        if self._resumable is not None and not (self._may_resume(self._resumable) and config.own.use.take()):
             self._resumable = None
         resumable = self._resumable
         if resumable is not None and config.early_data:

@@ -20,7 +20,7 @@ from quicsim.gnutls.sessions import decode_session
 from quicsim.gnutls.tickets import TicketRegister
 from stack.errors import ConfigError
 from stack.randomness import Randomness
-from stack.tls.certificates import Authorities, Credentials, Pinned
+from stack.tls.certificates import Anybody, Authorities, Credentials, Pinned
 from stack.tls.config import CLIENT_SUITES, DEFAULT_ALPN, DEFAULT_GROUPS, ClientTls, ServerTls
 from stack.tls.engine import LocalTransportParameters
 from stack.tls.groups import X25519
@@ -43,7 +43,7 @@ class GnuTlsClient:
     Raises ConfigError naming the field, its value and what would be right, or if GnuTLS is not installed.
     """
 
-    trust: Pinned | Authorities | Credentials
+    trust: Pinned | Authorities | Anybody | Credentials
     alpn: tuple[str, ...] = DEFAULT_ALPN
     suites: tuple[int, ...] = CLIENT_SUITES
     groups: tuple[int, ...] = DEFAULT_GROUPS

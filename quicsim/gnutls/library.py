@@ -40,7 +40,7 @@ CERT_REQUEST: Final = 1
 CERT_REQUIRE: Final = 2
 
 # Results
-AGAIN: Final = -28
+EMPTY: Final = -1251  # GNUTLS_E_INT_RET_0: what a callback returns that wants an extension without a body
 REFUSED: Final = -59  # GNUTLS_E_INTERNAL_ERROR: what a callback returns that has failed
 
 

@@ -54,7 +54,7 @@ def priority_string(
     suites: tuple[int, ...], groups: tuple[int, ...], signatures: tuple[int, ...], psk_modes: tuple[int, ...]
 ) -> str:
     """Return the priority string for TLS 1.3 in QUIC with these, in order of preference."""
-    words = ["NONE", "+VERS-TLS1.3", "+AEAD", "+COMP-NULL", "+CTYPE-X509", "+ECDHE-ECDSA", "+ECDHE-RSA"]
+    words = ["NONE", "+VERS-TLS1.3", "+AEAD", "+COMP-NULL", "+CTYPE-X509"]
     words += [f"+{SUITES[suite]}" for suite in suites]
     words += [f"+GROUP-{GROUPS[group]}" for group in groups]
     words += [f"+SIGN-{SIGNATURES[scheme]}" for scheme in signatures]

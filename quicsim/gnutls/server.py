@@ -51,6 +51,7 @@ class GnuTlsServerEngine(GnuTlsEngine):
         "_early_secret",
         "_first_hello",
         "_group",
+        "_offers_keys",
         "_requests_certificate",
         "_takes_tickets",
     )
@@ -70,6 +71,7 @@ class GnuTlsServerEngine(GnuTlsEngine):
         self._early_secret = b""
         self._early_accepted = False
         self._requests_certificate = False
+        self._offers_keys = False  # whether the client does
         self._takes_tickets = False
 
     def allow_early_data(self, check: Callable[[bytes, bytes], bool]) -> None:
@@ -78,8 +80,13 @@ class GnuTlsServerEngine(GnuTlsEngine):
 
     def set_context(self, context: bytes) -> None:
         """Bind sessions to `context`, of up to 255 bytes: they are resumed only in an equal one."""
+        changed = context != self._context
         super().set_context(context)
-        if self._session is not None:
+        if self._session is None or not changed:
+            return
+        if self._offers_keys:
+            self._takes_tickets = False  # GnuTLS can't seal with another key than it tried to open one with
+        else:
             self._session.set_ticket_key(self._sealing_key())
 
     def send_ticket(self, now: int) -> None:
@@ -139,6 +146,7 @@ class GnuTlsServerEngine(GnuTlsEngine):
             raise HandshakeError(MISSING_EXTENSION, "ClientHello has no quic_transport_parameters")
         self._alpn = protocol
         self._server_name = hello.server_name
+        self._offers_keys = hello.psk is not None
         self._takes_tickets = any(mode in hello.psk_modes for mode in config.psk_modes)
         self._events.append(PeerTransportParameters(hello.transport_parameters))
         self._local = self._local_parameters(hello.transport_parameters)

@@ -316,7 +316,7 @@ def _on_extension_wanted(session: Session, buffer: int) -> int:
     data = session._handler.local_parameters()
     if session._library.buffer_append_data(buffer, data, len(data)) < 0:
         raise QuicError("GnuTLS: out of memory")
-    return len(data)
+    return len(data) or library.EMPTY
 
 
 def _on_psk_wanted(session: Session, identity: Any, key: Any) -> int:
