@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 
-from stack.wire.frames import Frame, decode_frames
+from stack.wire.decoded_frames import Frame, decode_frames
 
 
 @lru_cache(maxsize=8)

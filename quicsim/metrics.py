@@ -14,7 +14,7 @@ from quicsim.series import NS_PER_S, Series
 from stack.errors import TransportError
 from stack.observer import Address, ConnectionObserver, Observer, PacketInfo, RecoveryMetrics
 from stack.ranges import RangeSet
-from stack.wire.frames import StreamFrame
+from stack.wire.decoded_frames import StreamFrame
 
 UNKNOWN: Final = -1  # in a column: no value yet
 

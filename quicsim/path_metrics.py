@@ -4,7 +4,7 @@ from typing import Final, NamedTuple
 
 from quicsim.series import Series
 from stack.observer import Address, PacketInfo
-from stack.wire.frames import Frame, PathChallengeFrame, PathResponseFrame
+from stack.wire.decoded_frames import Frame, PathChallengeFrame, PathResponseFrame
 
 CHALLENGE: Final = "PATH_CHALLENGE"
 RESPONSE: Final = "PATH_RESPONSE"

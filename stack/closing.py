@@ -10,13 +10,8 @@ from stack.limits import MAX_REASON_LENGTH
 from stack.observer import ConnectionObserver
 from stack.recovery.acknowledgments import NEVER
 from stack.tls.engine import APPLICATION
-from stack.wire.frames import (
-    APPLICATION_CLOSE,
-    CONNECTION_CLOSE,
-    ConnectionCloseFrame,
-    decode_frames,
-    encode_connection_close,
-)
+from stack.wire.decoded_frames import ConnectionCloseFrame, decode_frames
+from stack.wire.frames import APPLICATION_CLOSE, CONNECTION_CLOSE, encode_connection_close
 from stack.wire.varint import Truncated, decode_varint
 
 if TYPE_CHECKING:

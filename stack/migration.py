@@ -8,14 +8,14 @@ from stack.observer import Address
 from stack.path.path import Path
 from stack.path.paths import Paths
 from stack.sent_frame import SentFrame
-from stack.wire.frames import (
-    PING,
+from stack.wire.decoded_frames import (
     NewConnectionIdFrame,
     PaddingFrame,
     PathChallengeFrame,
     PathResponseFrame,
     decode_frames,
 )
+from stack.wire.frames import PING
 from stack.wire.parameters import PreferredAddress
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """Trace hooks: what an observer may see of an endpoint's connections. None by default, and then nothing is built.
 
 Hooks get plain values and must not change anything. `payload` is the packet's plaintext frames; whoever wants them as
-objects decodes them with `stack.wire.frames.decode_frames`, so that a run nobody observes pays nothing.
+objects decodes them with `stack.wire.decoded_frames.decode_frames`, so that a run nobody observes pays nothing.
 """
 
 from typing import NamedTuple, Protocol

@@ -5,7 +5,8 @@ from typing import Any, Final
 
 from quicsim.decoded import decoded_frames
 from stack.errors import CRYPTO_ERROR, NAMES, VERSION_NEGOTIATION_ERROR, TransportError
-from stack.wire import frames as wire
+from stack.wire import decoded_frames as wire
+from stack.wire.frames import ACK_FREQUENCY, IMMEDIATE_ACK
 
 _TRANSPORT_ERRORS: Final = {code: name.lower() for code, name in NAMES.items() if code != VERSION_NEGOTIATION_ERROR}
 
@@ -173,7 +174,7 @@ _WRITERS: Final[dict[type, Callable[[Any], Fields]]] = {
     wire.ConnectionCloseFrame: _connection_close,
     wire.HandshakeDoneFrame: lambda _: {"frame_type": "handshake_done"},
     # qlog has no names for these two
-    wire.ImmediateAckFrame: lambda _: {"frame_type": "unknown", "frame_type_bytes": wire.IMMEDIATE_ACK},
-    wire.AckFrequencyFrame: lambda _: {"frame_type": "unknown", "frame_type_bytes": wire.ACK_FREQUENCY},
+    wire.ImmediateAckFrame: lambda _: {"frame_type": "unknown", "frame_type_bytes": IMMEDIATE_ACK},
+    wire.AckFrequencyFrame: lambda _: {"frame_type": "unknown", "frame_type_bytes": ACK_FREQUENCY},
     wire.DatagramFrame: lambda f: {"frame_type": "datagram", "raw": {"length": len(f.data)}},
 }

@@ -15,11 +15,7 @@ from stack.errors import (
 from stack.limits import MAX_ISSUED_CONNECTION_IDS, RETIREMENTS_PER_CONNECTION_ID
 from stack.path.spin_bit import SpinBit
 from stack.sent_frame import SentFrame
-from stack.wire.frames import (
-    NEW_CONNECTION_ID,
-    encode_new_connection_id,
-    encode_retire_connection_id,
-)
+from stack.wire.frames import NEW_CONNECTION_ID, encode_new_connection_id, encode_retire_connection_id
 from stack.wire.varint import Truncated, decode_varint
 
 if TYPE_CHECKING:

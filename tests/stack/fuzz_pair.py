@@ -20,7 +20,8 @@ from stack.crypto.packet_protection import (
 )
 from stack.endpoint import Endpoint
 from stack.tls.config import ClientTls, ServerTls
-from stack.wire import frames, header
+from stack.wire import header
+from stack.wire.decoded_frames import CryptoFrame, decode_frames
 from stack.wire.versions import VERSION_1, VERSIONS
 
 CLIENT: Final = ("10.0.0.1", 50_000)
@@ -121,7 +122,7 @@ def client_hello() -> bytes:
     _, number, start, authenticated = unprotected
     payload = keys.protection.open(number, authenticated, data[start : long_header.end])
     assert payload is not None
-    return b"".join(frame.data for frame in frames.decode_frames(payload) if isinstance(frame, frames.CryptoFrame))
+    return b"".join(frame.data for frame in decode_frames(payload) if isinstance(frame, CryptoFrame))
 
 
 @dataclass

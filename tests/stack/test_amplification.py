@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stack.connection import Connection
-from stack.wire.frames import CryptoFrame
+from stack.wire.decoded_frames import CryptoFrame
 from tests.support.pair import MS, Datagram, Pair
 
 LONG_CHAIN = 20  # certificates: a flight far above three times 1200 bytes

@@ -10,7 +10,8 @@ from stack.errors import APPLICATION_ERROR, FRAME_ENCODING_ERROR, PROTOCOL_VIOLA
 from stack.events import ConnectionEnded
 from stack.lifecycle import State
 from stack.tls.engine import HANDSHAKE
-from stack.wire.frames import ConnectionCloseFrame, encode_connection_close
+from stack.wire.decoded_frames import ConnectionCloseFrame
+from stack.wire.frames import encode_connection_close
 from tests.support.pair import MS, Pair
 
 UNKNOWN_FRAME = b"\x21"

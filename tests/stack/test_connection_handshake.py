@@ -14,14 +14,8 @@ from stack.lifecycle import ENDED, TRANSITIONS, State, Trigger
 from stack.tls.certificates import Authorities
 from stack.tls.config import ClientTls
 from stack.tls.engine import HANDSHAKE, INITIAL
-from stack.wire.frames import (
-    AckFrame,
-    CryptoFrame,
-    HandshakeDoneFrame,
-    NewConnectionIdFrame,
-    PaddingFrame,
-    encode_stream_header,
-)
+from stack.wire.decoded_frames import AckFrame, CryptoFrame, HandshakeDoneFrame, NewConnectionIdFrame, PaddingFrame
+from stack.wire.frames import encode_stream_header
 from tests.support.pair import CLIENT_ADDRESS, MS, SECOND, SERVER_ADDRESS, Datagram, Pair
 from tests.support.recorder import Packet
 

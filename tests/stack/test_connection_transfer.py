@@ -10,13 +10,7 @@ from hypothesis import strategies as st
 from stack.errors import StreamReset, StreamStopped
 from stack.events import StreamReadable, StreamsAvailable, StreamSent, StreamWritable
 from stack.limits import MAX_NON_ELICITING_PACKETS
-from stack.wire.frames import (
-    AckFrame,
-    DataBlockedFrame,
-    MaxStreamsFrame,
-    PingFrame,
-    StreamDataBlockedFrame,
-)
+from stack.wire.decoded_frames import AckFrame, DataBlockedFrame, MaxStreamsFrame, PingFrame, StreamDataBlockedFrame
 from tests.support.pair import MS, SECOND, Datagram, Drop, Pair
 
 

@@ -17,14 +17,8 @@ from stack.errors import (
 from stack.events import DatagramAcked, DatagramLost, DatagramReceived, HandshakeCompleted
 from stack.limits import MAX_QUEUED_DATAGRAMS
 from stack.tls.engine import HANDSHAKE, INITIAL
-from stack.wire.frames import (
-    AckFrame,
-    DatagramFrame,
-    PingFrame,
-    StreamFrame,
-    encode_datagram_header,
-    encode_new_connection_id,
-)
+from stack.wire.decoded_frames import AckFrame, DatagramFrame, PingFrame, StreamFrame
+from stack.wire.frames import encode_datagram_header, encode_new_connection_id
 from tests.support.pair import MS, SECOND, Pair
 
 TAKES_ALL = {"max_datagram_frame_size": 65_535}

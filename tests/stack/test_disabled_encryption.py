@@ -9,7 +9,7 @@ from stack.crypto.packet_protection import TAG_LENGTH
 from stack.errors import TRANSPORT_PARAMETER_ERROR, TransportError
 from stack.events import NewSession
 from stack.tls.config import ClientTls, ServerTls
-from stack.wire.frames import CryptoFrame, StreamFrame
+from stack.wire.decoded_frames import CryptoFrame, StreamFrame
 from stack.wire.parameters import TransportParameters, decode_transport_parameters, encode_transport_parameters
 from stack.wire.versions import VERSION_1, VERSION_2
 from tests.support.pair import MS, Pair

@@ -12,7 +12,8 @@ from stack.errors import PROTOCOL_VIOLATION
 from stack.events import ConnectionEnded, EarlyDataAccepted, HandshakeCompleted, NewSession
 from stack.tls.config import ClientTls, ServerTls
 from stack.tls.groups import P384, X25519
-from stack.wire.frames import AckFrame, StreamFrame, encode_crypto_header
+from stack.wire.decoded_frames import AckFrame, StreamFrame
+from stack.wire.frames import encode_crypto_header
 from stack.wire.header import ZERO_RTT, encode_long_header
 from stack.wire.versions import VERSION_1, VERSION_2, VERSIONS
 from tests.support.pair import MS, Pair

@@ -5,8 +5,9 @@ import pytest
 from stack.connection import Connection
 from stack.path.ecn import TESTED_PACKETS, EcnState
 from stack.recovery.sent import SentPacket
+from stack.wire.decoded_frames import AckFrame
 from stack.wire.ecn import CE, ECT_0, ECT_1, NOT_ECT
-from stack.wire.frames import PING, AckFrame, EcnCounts
+from stack.wire.frames import PING, EcnCounts
 from tests.support.loss_bench import LossBench
 from tests.support.pair import MS, Datagram, Pair
 

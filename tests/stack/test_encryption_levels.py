@@ -13,7 +13,7 @@ from stack.tls.config import ClientTls, ServerTls
 from stack.tls.engine import APPLICATION, HANDSHAKE, INITIAL
 from stack.tls.groups import P256, X25519
 from stack.tls.schedule import SUITES
-from stack.wire.frames import AckFrame, CryptoFrame, PingFrame, StreamFrame
+from stack.wire.decoded_frames import AckFrame, CryptoFrame, PingFrame, StreamFrame
 from tests.support.pair import MS, Pair
 
 PING = b"\x01" + bytes(4)

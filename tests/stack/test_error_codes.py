@@ -35,8 +35,8 @@ from stack.events import ConnectionEnded
 from stack.limits import RETRY_TOKEN_LIFETIME_NS
 from stack.tls.config import ClientTls, ServerTls
 from stack.tls.engine import HANDSHAKE, INITIAL
+from stack.wire.decoded_frames import ConnectionCloseFrame
 from stack.wire.frames import (
-    ConnectionCloseFrame,
     encode_ack,
     encode_ack_frequency,
     encode_connection_close,

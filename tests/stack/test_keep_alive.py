@@ -8,7 +8,7 @@ import pytest
 from stack.connection import Connection
 from stack.errors import ConfigError, ConnectionClosed
 from stack.events import ConnectionEnded
-from stack.wire.frames import AckFrame, PingFrame
+from stack.wire.decoded_frames import AckFrame, PingFrame
 from tests.support.pair import MS, SECOND, Pair
 
 MAX_ACK_DELAY = 25 * MS

@@ -8,7 +8,8 @@ import pytest
 from stack.connection import Connection
 from stack.crypto.packet_protection import Keys, PacketProtection, protect_packet
 from stack.errors import KEY_UPDATE_ERROR, ConnectionClosed, KeyUpdateError
-from stack.wire.frames import AckFrame, PingFrame, encode_ack
+from stack.wire.decoded_frames import AckFrame, PingFrame
+from stack.wire.frames import encode_ack
 from stack.wire.header import KEY_PHASE_BIT
 from stack.wire.versions import VERSION_2
 from tests.support.pair import MS, SECOND, Pair

@@ -9,7 +9,7 @@ from quicsim.certificates import test_certificate
 from stack.connection import Connection
 from stack.tls.config import ClientTls, ServerTls
 from stack.tls.groups import P256, X25519, X25519MLKEM768
-from stack.wire.frames import CryptoFrame
+from stack.wire.decoded_frames import CryptoFrame
 from stack.wire.header import INITIAL, parse_long_header
 from stack.wire.versions import VERSION_1, VERSION_2
 from tests.support.pair import MS, SECOND, Drop, Pair

@@ -5,14 +5,8 @@ import pytest
 from stack.connection import Connection
 from stack.errors import MigrationError
 from stack.events import NewToken, PathChanged, PathFailed, PathValidated
-from stack.wire.frames import (
-    PathChallengeFrame,
-    PathResponseFrame,
-    RetireConnectionIdFrame,
-    StreamFrame,
-    encode_path_challenge,
-    encode_path_response,
-)
+from stack.wire.decoded_frames import PathChallengeFrame, PathResponseFrame, RetireConnectionIdFrame, StreamFrame
+from stack.wire.frames import encode_path_challenge, encode_path_response
 from tests.support.pair import CLIENT_ADDRESS, MS, SECOND, SERVER_ADDRESS, Datagram, Pair
 
 OTHER_PORT = ("10.0.0.1", 50_001)

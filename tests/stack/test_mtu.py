@@ -8,7 +8,7 @@ from stack.events import PathFailed
 from stack.path.mtu import BASE_PLPMTU, MAX_PROBES, PMTU_RAISE_TIMER_NS
 from stack.recovery.acknowledgments import NEVER
 from stack.recovery.sent import SentPacket
-from stack.wire.frames import PaddingFrame, PingFrame, StreamFrame
+from stack.wire.decoded_frames import PaddingFrame, PingFrame, StreamFrame
 from tests.support.loss_bench import LossBench
 from tests.support.pair import CLIENT_ADDRESS, MS, SECOND, Datagram, Pair
 

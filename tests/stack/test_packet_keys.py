@@ -6,7 +6,8 @@ from quicsim.certificates import test_certificate
 from stack.connection import Connection
 from stack.events import StreamReadable
 from stack.tls.config import ClientTls, ServerTls
-from stack.wire.frames import CryptoFrame, encode_stream_header
+from stack.wire.decoded_frames import CryptoFrame
+from stack.wire.frames import encode_stream_header
 from tests.support.pair import MS, Pair
 from tests.support.recorder import Packet
 

@@ -3,7 +3,8 @@
 import pytest
 
 from stack.lifecycle import State
-from stack.wire.frames import AckFrame, PaddingFrame, PingFrame, encode_stream_header
+from stack.wire.decoded_frames import AckFrame, PaddingFrame, PingFrame
+from stack.wire.frames import encode_stream_header
 from tests.support.pair import MS, SECOND, Datagram, Pair
 
 PING = b"\x01"

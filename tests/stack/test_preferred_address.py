@@ -8,7 +8,7 @@ from stack.config import Config
 from stack.errors import TRANSPORT_PARAMETER_ERROR, ConfigError
 from stack.events import ConnectionEnded, PathChanged, PathFailed
 from stack.migration import is_probing
-from stack.wire.frames import PathChallengeFrame, PathResponseFrame
+from stack.wire.decoded_frames import PathChallengeFrame, PathResponseFrame
 from tests.support.pair import CLIENT_ADDRESS, MS, SECOND, SERVER_ADDRESS, Datagram, Pair
 
 PREFERRED = ("10.0.0.77", 443)

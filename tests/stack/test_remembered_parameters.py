@@ -6,7 +6,8 @@ from stack.crypto.packet_protection import protect_packet
 from stack.errors import FLOW_CONTROL_ERROR, PROTOCOL_VIOLATION
 from stack.events import ConnectionEnded, EarlyDataAccepted
 from stack.tls.session import decode_session
-from stack.wire.frames import AckFrame, StreamFrame, encode_stream_header
+from stack.wire.decoded_frames import AckFrame, StreamFrame
+from stack.wire.frames import encode_stream_header
 from stack.wire.header import ZERO_RTT, encode_long_header
 from stack.wire.parameters import decode_transport_parameters
 from stack.wire.versions import VERSION_1, VERSION_2

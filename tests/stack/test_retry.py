@@ -11,7 +11,8 @@ from stack.crypto.retry import encode_retry
 from stack.errors import INVALID_TOKEN, TRANSPORT_PARAMETER_ERROR, ConfigError
 from stack.events import ConnectionEnded, NewToken
 from stack.limits import HALF_OPEN_BEFORE_RETRY, MAX_NEW_TOKENS, NEW_TOKEN_LIFETIME_NS, RETRY_TOKEN_LIFETIME_NS
-from stack.wire.frames import CryptoFrame, NewTokenFrame, encode_new_token
+from stack.wire.decoded_frames import CryptoFrame, NewTokenFrame
+from stack.wire.frames import encode_new_token
 from stack.wire.header import INITIAL, RETRY, LongHeader, parse_long_header
 from stack.wire.versions import VERSION_1, VERSION_2, VERSIONS
 from tests.support.lying_tls import LyingTls, setting

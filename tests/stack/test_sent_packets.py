@@ -12,7 +12,7 @@ from stack.crypto.packet_protection import unprotect_header
 from stack.limits import MAX_RECEIVED_RANGES
 from stack.recovery.acknowledgments import Acknowledgments
 from stack.tls.engine import HANDSHAKE, INITIAL
-from stack.wire.frames import (
+from stack.wire.decoded_frames import (
     AckFrame,
     ConnectionCloseFrame,
     HandshakeDoneFrame,
@@ -20,8 +20,8 @@ from stack.wire.frames import (
     PaddingFrame,
     StreamFrame,
     decode_frames,
-    encode_new_connection_id,
 )
+from stack.wire.frames import encode_new_connection_id
 from stack.wire.header import HANDSHAKE as HANDSHAKE_PACKET
 from stack.wire.header import LongHeader, parse_long_header
 from stack.wire.versions import VERSION_2

@@ -9,7 +9,7 @@ from links import Delay
 from quicsim.certificates import test_certificate
 from stack.events import HandshakeCompleted, NewSession
 from stack.tls.config import ClientTls, ServerTls
-from stack.wire.frames import CryptoFrame
+from stack.wire.decoded_frames import CryptoFrame
 from stack.wire.versions import VERSION_1, VERSION_2
 from tests.support.pair import Pair
 

@@ -11,7 +11,7 @@ from stack.events import ConnectionEnded
 from stack.lifecycle import State
 from stack.limits import MAX_STATELESS_RESETS_PER_SECOND
 from stack.path.connection_ids import SMALLEST_RESET
-from stack.wire.frames import ConnectionCloseFrame
+from stack.wire.decoded_frames import ConnectionCloseFrame
 from tests.support.pair import CLIENT_ADDRESS, MS, SECOND, SERVER_ADDRESS, Pair
 
 UNKNOWN = b"\x41unknown!"  # first byte and connection ID of a short header

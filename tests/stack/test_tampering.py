@@ -10,7 +10,7 @@ from stack.crypto.packet_protection import (
     unprotect_header,
 )
 from stack.events import HandshakeCompleted
-from stack.wire.frames import CryptoFrame, decode_frames
+from stack.wire.decoded_frames import CryptoFrame, decode_frames
 from stack.wire.header import parse_long_header
 from stack.wire.versions import VERSION_1, VERSIONS
 from tests.support.pair import SECOND, Datagram, Pair

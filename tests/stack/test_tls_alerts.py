@@ -27,7 +27,8 @@ from stack.tls.extensions import (
     SERVER_HELLO,
 )
 from stack.tls.groups import P256, X25519
-from stack.wire.frames import ConnectionCloseFrame, encode_crypto_header
+from stack.wire.decoded_frames import ConnectionCloseFrame
+from stack.wire.frames import encode_crypto_header
 from tests.support.pair import CLIENT_ADDRESS, SECOND, SERVER_ADDRESS, Pair
 from tests.support.tampering_tls import Change, TamperingTls
 

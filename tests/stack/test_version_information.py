@@ -19,7 +19,8 @@ from stack.errors import TRANSPORT_PARAMETER_ERROR, VERSION_NEGOTIATION_ERROR, C
 from stack.events import ConnectionEnded, HandshakeCompleted
 from stack.tls.config import ClientTls, ServerTls
 from stack.wire import header as wire
-from stack.wire.frames import PING, CryptoFrame, encode_crypto_header
+from stack.wire.decoded_frames import CryptoFrame
+from stack.wire.frames import PING, encode_crypto_header
 from stack.wire.header import encode_long_header, encode_version_negotiation, parse_long_header
 from stack.wire.varint import encode_varint
 from stack.wire.versions import VERSION_1, VERSION_2, VERSIONS

@@ -4,7 +4,8 @@ import pytest
 
 from stack.connection import Connection
 from stack.tls.engine import APPLICATION, HANDSHAKE
-from stack.wire.frames import AckFrame, encode_stream_header
+from stack.wire.decoded_frames import AckFrame
+from stack.wire.frames import encode_stream_header
 from tests.support.pair import MS, Pair
 
 DELAY = 10 * MS

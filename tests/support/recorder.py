@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from quicsim.observers import Silent
 from stack.observer import PacketInfo
-from stack.wire.frames import Frame, decode_frames
+from stack.wire.decoded_frames import Frame, decode_frames
 
 
 class Packet(NamedTuple):

@@ -14,7 +14,7 @@ from stack.sent_frame import SentFrame
 from stack.stats import ConnectionStats
 from stack.streams.table import StreamTable
 from stack.tls.config import ClientTls
-from stack.wire.frames import Frame, decode_frames
+from stack.wire.decoded_frames import Frame, decode_frames
 from stack.wire.parameters import TransportParameters
 
 GENEROUS = TransportParameters(

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from stack.events import ConnectionEnded
-from stack.wire.frames import AckFrame, PingFrame
+from stack.wire.decoded_frames import AckFrame, PingFrame
 from tests.support.network import MS, SECOND, Impairment, Network, content
 from tests.support.recorder import ConnectionRecorder
 

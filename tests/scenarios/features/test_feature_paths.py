@@ -6,7 +6,12 @@ from links import EcnRemark, Element, Mtu
 from stack.connection import Connection
 from stack.events import PathChanged, PathValidated
 from stack.path.ecn import EcnState
-from stack.wire.frames import NewConnectionIdFrame, PathChallengeFrame, PathResponseFrame, RetireConnectionIdFrame
+from stack.wire.decoded_frames import (
+    NewConnectionIdFrame,
+    PathChallengeFrame,
+    PathResponseFrame,
+    RetireConnectionIdFrame,
+)
 from tests.support.network import PORT, Impairment, Network, content
 
 WIFI, LTE, LTE_V6 = "10.0.1.1", "10.0.2.1", "2001:db8:2::1"

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 from stack.events import DatagramAcked, DatagramLost, StreamsAvailable
-from stack.wire.frames import MaxStreamDataFrame, MaxStreamsFrame, ResetStreamAtFrame, ResetStreamFrame
+from stack.wire.decoded_frames import MaxStreamDataFrame, MaxStreamsFrame, ResetStreamAtFrame, ResetStreamFrame
 from tests.support.network import MS, Impairment, Network, content
 
 

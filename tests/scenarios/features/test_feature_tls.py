@@ -21,7 +21,7 @@ from stack.tls.certificates import Pinned
 from stack.tls.config import ClientTls, ServerTls
 from stack.tls.groups import HAS_MLKEM, P256, X25519, X25519MLKEM768
 from stack.tls.psk import PSK_DHE_KE, PSK_KE, ExternalPsk
-from stack.wire.frames import CryptoFrame
+from stack.wire.decoded_frames import CryptoFrame
 from tests.scenarios.features.conftest import SEEDS
 from tests.support.network import End, Impairment, Network, content
 

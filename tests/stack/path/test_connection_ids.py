@@ -11,14 +11,8 @@ from stack.limits import MAX_ISSUED_CONNECTION_IDS, RETIREMENTS_PER_CONNECTION_I
 from stack.path.connection_ids import LocalConnectionIds, RemoteConnectionIds, stateless_reset_token
 from stack.path.spin_bit import SpinBit
 from stack.sent_frame import SentFrame
-from stack.wire.frames import (
-    Frame,
-    NewConnectionIdFrame,
-    RetireConnectionIdFrame,
-    decode_frames,
-    encode_new_connection_id,
-    encode_retire_connection_id,
-)
+from stack.wire.decoded_frames import Frame, NewConnectionIdFrame, RetireConnectionIdFrame, decode_frames
+from stack.wire.frames import encode_new_connection_id, encode_retire_connection_id
 from tests.support.loss_bench import LossBench
 
 KEY = b"k" * 32

@@ -9,14 +9,8 @@ from stack.connection import Connection
 from stack.errors import NO_VIABLE_PATH
 from stack.events import ConnectionEnded, PathFailed, PathValidated
 from stack.limits import MAX_PATH_RESPONSES, MAX_PATHS
-from stack.wire.frames import (
-    ConnectionCloseFrame,
-    PathChallengeFrame,
-    PathResponseFrame,
-    PingFrame,
-    encode_path_challenge,
-    encode_path_response,
-)
+from stack.wire.decoded_frames import ConnectionCloseFrame, PathChallengeFrame, PathResponseFrame, PingFrame
+from stack.wire.frames import encode_path_challenge, encode_path_response
 from tests.support.pair import CLIENT_ADDRESS, MS, SERVER_ADDRESS, Datagram, Pair
 from tests.support.recorder import Packet
 

@@ -16,15 +16,9 @@ from stack.errors import (
 )
 from stack.limits import MAX_ACK_RANGES_SENT
 from stack.recovery.acknowledgments import Acknowledgments
+from stack.wire.decoded_frames import AckFrame, AckFrequencyFrame, ImmediateAckFrame, decode_frames
 from stack.wire.ecn import CE, ECT_0
-from stack.wire.frames import (
-    AckFrame,
-    AckFrequencyFrame,
-    ImmediateAckFrame,
-    decode_frames,
-    encode_ack_frequency,
-    encode_immediate_ack,
-)
+from stack.wire.frames import encode_ack_frequency, encode_immediate_ack
 from stack.wire.parameters import TransportParameters
 from tests.support.pair import MS, SECOND, Pair
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from stack.limits import MAX_ACK_RANGES_SENT, MAX_NON_ELICITING_PACKETS, MAX_RECEIVED_RANGES
 from stack.recovery.acknowledgments import NEVER, Acknowledgments
 from stack.sent_frame import SentFrame
-from stack.wire.frames import AckFrame, decode_frames
+from stack.wire.decoded_frames import AckFrame, decode_frames
 
 MS = 1_000_000
 DELAY = 25 * MS

@@ -5,7 +5,8 @@ import pytest
 from stack.connection import Connection
 from stack.recovery.acknowledgments import NEVER
 from stack.recovery.sent import SentPacket
-from stack.wire.frames import AckFrame, PaddingFrame, PingFrame, StreamFrame, encode_path_challenge
+from stack.wire.decoded_frames import AckFrame, PaddingFrame, PingFrame, StreamFrame
+from stack.wire.frames import encode_path_challenge
 from tests.support.pair import MS, Pair
 from tests.support.recorder import Packet
 

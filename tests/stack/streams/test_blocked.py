@@ -4,7 +4,7 @@ import pytest
 
 from stack.connection import Connection
 from stack.events import ConnectionEnded
-from stack.wire.frames import DataBlockedFrame, Frame, StreamDataBlockedFrame, StreamsBlockedFrame
+from stack.wire.decoded_frames import DataBlockedFrame, Frame, StreamDataBlockedFrame, StreamsBlockedFrame
 from tests.support.pair import MS, SECOND, Pair
 
 TIMEOUT = 4 * SECOND

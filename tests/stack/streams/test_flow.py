@@ -4,11 +4,8 @@ import pytest
 
 from stack.errors import FLOW_CONTROL_ERROR
 from stack.events import StreamReadable
+from stack.wire.decoded_frames import DataBlockedFrame, MaxDataFrame, MaxStreamDataFrame, StreamFrame
 from stack.wire.frames import (
-    DataBlockedFrame,
-    MaxDataFrame,
-    MaxStreamDataFrame,
-    StreamFrame,
     encode_data_blocked,
     encode_max_data,
     encode_reset_stream,

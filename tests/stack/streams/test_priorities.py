@@ -3,7 +3,8 @@
 import pytest
 
 from stack.errors import StreamError
-from stack.wire.frames import StreamFrame, encode_max_data
+from stack.wire.decoded_frames import StreamFrame
+from stack.wire.frames import encode_max_data
 from stack.wire.parameters import TransportParameters
 from tests.support.pair import Pair
 from tests.support.stream_bench import StreamBench

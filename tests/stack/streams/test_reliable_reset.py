@@ -13,12 +13,14 @@ from stack.errors import (
 from stack.events import StreamReadable
 from stack.streams.receive import ReceiveState
 from stack.streams.send import SendState
-from stack.wire.frames import (
+from stack.wire.decoded_frames import (
     MaxDataFrame,
     ResetStreamAtFrame,
     ResetStreamFrame,
     StreamDataBlockedFrame,
     StreamFrame,
+)
+from stack.wire.frames import (
     encode_max_stream_data,
     encode_reset_stream,
     encode_reset_stream_at,

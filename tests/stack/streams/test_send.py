@@ -10,13 +10,8 @@ from stack.sent_frame import SentFrame
 from stack.streams.flow import ReceiveWindow
 from stack.streams.receive import ReceiveStream
 from stack.streams.send import TRANSITIONS, SendBuffer, SendState, Trigger
-from stack.wire.frames import (
-    ResetStreamFrame,
-    StreamDataBlockedFrame,
-    StreamFrame,
-    encode_max_stream_data,
-    encode_stop_sending,
-)
+from stack.wire.decoded_frames import ResetStreamFrame, StreamDataBlockedFrame, StreamFrame
+from stack.wire.frames import encode_max_stream_data, encode_stop_sending
 from tests.support.stream_bench import StreamBench
 
 

@@ -5,16 +5,8 @@ from contextlib import suppress
 import pytest
 
 from stack.errors import FLOW_CONTROL_ERROR, StreamReset
-from stack.wire.frames import (
-    MaxDataFrame,
-    MaxStreamDataFrame,
-    ResetStreamFrame,
-    StreamFrame,
-    encode_max_stream_data,
-    encode_reset_stream,
-    encode_stop_sending,
-    encode_stream_header,
-)
+from stack.wire.decoded_frames import MaxDataFrame, MaxStreamDataFrame, ResetStreamFrame, StreamFrame
+from stack.wire.frames import encode_max_stream_data, encode_reset_stream, encode_stop_sending, encode_stream_header
 from stack.wire.parameters import TransportParameters
 from tests.support.pair import MS, Pair
 from tests.support.stream_bench import StreamBench

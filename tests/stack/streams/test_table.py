@@ -13,12 +13,14 @@ from stack.errors import (
     StreamReset,
 )
 from stack.events import StreamOpened, StreamReadable, StreamsAvailable
-from stack.wire.frames import (
+from stack.wire.decoded_frames import (
     MaxStreamsFrame,
     ResetStreamFrame,
     StopSendingFrame,
     StreamFrame,
     StreamsBlockedFrame,
+)
+from stack.wire.frames import (
     encode_max_stream_data,
     encode_max_streams,
     encode_reset_stream,

@@ -4,7 +4,8 @@ import pytest
 
 from stack.errors import INTERNAL_ERROR
 from stack.limits import BYTES_PER_PIECE, MAX_PIECES
-from stack.wire.frames import Frame, MaxDataFrame, MaxStreamDataFrame, encode_stream_header
+from stack.wire.decoded_frames import Frame, MaxDataFrame, MaxStreamDataFrame
+from stack.wire.frames import encode_stream_header
 from tests.support.pair import MS, Pair
 from tests.support.stream_bench import StreamBench
 

@@ -15,9 +15,8 @@ from stack.limits import (
     RETIREMENTS_PER_CONNECTION_ID,
     SMALL_DATA,
 )
+from stack.wire.decoded_frames import NewConnectionIdFrame, PathChallengeFrame
 from stack.wire.frames import (
-    NewConnectionIdFrame,
-    PathChallengeFrame,
     encode_ack,
     encode_connection_close,
     encode_new_connection_id,

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stack.errors import FRAME_ENCODING_ERROR, TransportError
+from stack.wire import decoded_frames as d
 from stack.wire import frames as f
 from stack.wire.varint import MAX_VARINT, decode_varint, encode_varint
 
@@ -17,7 +18,7 @@ COUNTS = st.integers(0, 1 << 60)
 
 
 @st.composite
-def acks(draw: st.DrawFn) -> f.AckFrame:
+def acks(draw: st.DrawFn) -> d.AckFrame:
     edges = sorted(draw(st.sets(st.integers(0, 1 << 40), min_size=1, max_size=12)), reverse=True)
     ranges: list[tuple[int, int]] = []
     high = edges[0] * 3 + draw(st.integers(0, 1000))
@@ -27,140 +28,140 @@ def acks(draw: st.DrawFn) -> f.AckFrame:
             continue
         ranges.append((low, high))
         high = low - 2
-    return f.AckFrame(ranges[0][1], draw(V), tuple(ranges), draw(st.none() | st.tuples(V, V, V)))
+    return d.AckFrame(ranges[0][1], draw(V), tuple(ranges), draw(st.none() | st.tuples(V, V, V)))
 
 
 @st.composite
-def connection_ids(draw: st.DrawFn) -> f.NewConnectionIdFrame:
+def connection_ids(draw: st.DrawFn) -> d.NewConnectionIdFrame:
     sequence_number = draw(V)
     retired = draw(st.integers(0, sequence_number))
-    return f.NewConnectionIdFrame(sequence_number, retired, draw(st.binary(min_size=1, max_size=20)), draw(TOKEN))
+    return d.NewConnectionIdFrame(sequence_number, retired, draw(st.binary(min_size=1, max_size=20)), draw(TOKEN))
 
 
-CLOSES = st.builds(f.ConnectionCloseFrame, st.just(False), V, V, DATA) | st.builds(
-    f.ConnectionCloseFrame, st.just(True), V, st.none(), DATA
+CLOSES = st.builds(d.ConnectionCloseFrame, st.just(False), V, V, DATA) | st.builds(
+    d.ConnectionCloseFrame, st.just(True), V, st.none(), DATA
 )
 OFFSETS = st.integers(0, MAX_VARINT - 80)
 
 # Each frame: values of it and the encoder that writes them.
-CASES: dict[type[f.Frame], tuple[st.SearchStrategy[f.Frame], Callable[..., bytes]]] = {
-    f.PaddingFrame: (st.builds(f.PaddingFrame, st.integers(1, 40)), lambda x: bytes(x.length)),
-    f.PingFrame: (st.just(f.PingFrame()), lambda _: bytes([f.PING])),
-    f.AckFrame: (acks(), lambda x: f.encode_ack(x.ranges, x.delay, x.ecn_counts)),
-    f.ResetStreamFrame: (st.builds(f.ResetStreamFrame, V, V, V), lambda x: f.encode_reset_stream(*x)),
-    f.ResetStreamAtFrame: (
-        st.builds(lambda *x: f.ResetStreamAtFrame(x[0], x[1], max(x[2:]), min(x[2:])), V, V, V, V),
+CASES: dict[type[d.Frame], tuple[st.SearchStrategy[d.Frame], Callable[..., bytes]]] = {
+    d.PaddingFrame: (st.builds(d.PaddingFrame, st.integers(1, 40)), lambda x: bytes(x.length)),
+    d.PingFrame: (st.just(d.PingFrame()), lambda _: bytes([f.PING])),
+    d.AckFrame: (acks(), lambda x: f.encode_ack(x.ranges, x.delay, x.ecn_counts)),
+    d.ResetStreamFrame: (st.builds(d.ResetStreamFrame, V, V, V), lambda x: f.encode_reset_stream(*x)),
+    d.ResetStreamAtFrame: (
+        st.builds(lambda *x: d.ResetStreamAtFrame(x[0], x[1], max(x[2:]), min(x[2:])), V, V, V, V),
         lambda x: f.encode_reset_stream_at(*x),
     ),
-    f.StopSendingFrame: (st.builds(f.StopSendingFrame, V, V), lambda x: f.encode_stop_sending(*x)),
-    f.CryptoFrame: (
-        st.builds(f.CryptoFrame, OFFSETS, DATA),
+    d.StopSendingFrame: (st.builds(d.StopSendingFrame, V, V), lambda x: f.encode_stop_sending(*x)),
+    d.CryptoFrame: (
+        st.builds(d.CryptoFrame, OFFSETS, DATA),
         lambda x: f.encode_crypto_header(x.offset, len(x.data)) + x.data,
     ),
-    f.NewTokenFrame: (
-        st.builds(f.NewTokenFrame, st.binary(min_size=1, max_size=80)),
+    d.NewTokenFrame: (
+        st.builds(d.NewTokenFrame, st.binary(min_size=1, max_size=80)),
         lambda x: f.encode_new_token(x.token),
     ),
-    f.StreamFrame: (
-        st.builds(f.StreamFrame, V, OFFSETS, DATA, st.booleans()),
+    d.StreamFrame: (
+        st.builds(d.StreamFrame, V, OFFSETS, DATA, st.booleans()),
         lambda x: f.encode_stream_header(x.stream_id, x.offset, len(x.data), x.fin) + x.data,
     ),
-    f.MaxDataFrame: (st.builds(f.MaxDataFrame, V), lambda x: f.encode_max_data(x.maximum)),
-    f.MaxStreamDataFrame: (st.builds(f.MaxStreamDataFrame, V, V), lambda x: f.encode_max_stream_data(*x)),
-    f.MaxStreamsFrame: (
-        st.builds(f.MaxStreamsFrame, st.booleans(), COUNTS),
+    d.MaxDataFrame: (st.builds(d.MaxDataFrame, V), lambda x: f.encode_max_data(x.maximum)),
+    d.MaxStreamDataFrame: (st.builds(d.MaxStreamDataFrame, V, V), lambda x: f.encode_max_stream_data(*x)),
+    d.MaxStreamsFrame: (
+        st.builds(d.MaxStreamsFrame, st.booleans(), COUNTS),
         lambda x: f.encode_max_streams(x.maximum, x.unidirectional),
     ),
-    f.DataBlockedFrame: (st.builds(f.DataBlockedFrame, V), lambda x: f.encode_data_blocked(x.limit)),
-    f.StreamDataBlockedFrame: (
-        st.builds(f.StreamDataBlockedFrame, V, V),
+    d.DataBlockedFrame: (st.builds(d.DataBlockedFrame, V), lambda x: f.encode_data_blocked(x.limit)),
+    d.StreamDataBlockedFrame: (
+        st.builds(d.StreamDataBlockedFrame, V, V),
         lambda x: f.encode_stream_data_blocked(*x),
     ),
-    f.StreamsBlockedFrame: (
-        st.builds(f.StreamsBlockedFrame, st.booleans(), COUNTS),
+    d.StreamsBlockedFrame: (
+        st.builds(d.StreamsBlockedFrame, st.booleans(), COUNTS),
         lambda x: f.encode_streams_blocked(x.limit, x.unidirectional),
     ),
-    f.NewConnectionIdFrame: (connection_ids(), lambda x: f.encode_new_connection_id(*x)),
-    f.RetireConnectionIdFrame: (
-        st.builds(f.RetireConnectionIdFrame, V),
+    d.NewConnectionIdFrame: (connection_ids(), lambda x: f.encode_new_connection_id(*x)),
+    d.RetireConnectionIdFrame: (
+        st.builds(d.RetireConnectionIdFrame, V),
         lambda x: f.encode_retire_connection_id(x.sequence_number),
     ),
-    f.PathChallengeFrame: (
-        st.builds(f.PathChallengeFrame, st.binary(min_size=8, max_size=8)),
+    d.PathChallengeFrame: (
+        st.builds(d.PathChallengeFrame, st.binary(min_size=8, max_size=8)),
         lambda x: f.encode_path_challenge(x.data),
     ),
-    f.PathResponseFrame: (
-        st.builds(f.PathResponseFrame, st.binary(min_size=8, max_size=8)),
+    d.PathResponseFrame: (
+        st.builds(d.PathResponseFrame, st.binary(min_size=8, max_size=8)),
         lambda x: f.encode_path_response(x.data),
     ),
-    f.ConnectionCloseFrame: (CLOSES, lambda x: f.encode_connection_close(x.code, x.frame_type, x.reason)),
-    f.HandshakeDoneFrame: (st.just(f.HandshakeDoneFrame()), lambda _: f.encode_handshake_done()),
-    f.ImmediateAckFrame: (st.just(f.ImmediateAckFrame()), lambda _: f.encode_immediate_ack()),
-    f.AckFrequencyFrame: (
-        st.builds(f.AckFrequencyFrame, V, V, V, V),
+    d.ConnectionCloseFrame: (CLOSES, lambda x: f.encode_connection_close(x.code, x.frame_type, x.reason)),
+    d.HandshakeDoneFrame: (st.just(d.HandshakeDoneFrame()), lambda _: f.encode_handshake_done()),
+    d.ImmediateAckFrame: (st.just(d.ImmediateAckFrame()), lambda _: f.encode_immediate_ack()),
+    d.AckFrequencyFrame: (
+        st.builds(d.AckFrequencyFrame, V, V, V, V),
         lambda x: f.encode_ack_frequency(*x),
     ),
-    f.DatagramFrame: (
-        st.builds(f.DatagramFrame, DATA),
+    d.DatagramFrame: (
+        st.builds(d.DatagramFrame, DATA),
         lambda x: f.encode_datagram_header(len(x.data)) + x.data,
     ),
 }
 ANY_FRAME = st.one_of([values for values, _ in CASES.values()])
 
 
-def encode(frame: f.Frame) -> bytes:
+def encode(frame: d.Frame) -> bytes:
     return CASES[type(frame)][1](frame)
 
 
 def assert_malformed(payload: bytes, match: str | None = None) -> TransportError:
     with pytest.raises(TransportError, match=match) as caught:
-        f.decode_frames(payload)
+        d.decode_frames(payload)
     assert caught.value.code == FRAME_ENCODING_ERROR
     return caught.value
 
 
 def test_every_kind_of_frame_has_a_case() -> None:
-    assert set(CASES) == set(f.Frame.__args__)
+    assert set(CASES) == set(d.Frame.__args__)
 
 
 @pytest.mark.parametrize("kind", list(CASES), ids=lambda kind: kind.__name__)
 @given(data=st.data())
-def test_round_trip(kind: type[f.Frame], data: st.DataObject) -> None:
+def test_round_trip(kind: type[d.Frame], data: st.DataObject) -> None:
     frame = data.draw(CASES[kind][0])
-    assert f.decode_frames(encode(frame)) == [frame]
+    assert d.decode_frames(encode(frame)) == [frame]
 
 
 @given(st.lists(ANY_FRAME, max_size=6))
-def test_frames_follow_one_another(frames: list[f.Frame]) -> None:
+def test_frames_follow_one_another(frames: list[d.Frame]) -> None:
     payload = b"".join(encode(frame) for frame in frames)
-    apart: list[f.Frame] = []
+    apart: list[d.Frame] = []
     for frame in frames:  # PADDING next to PADDING is one run
-        if isinstance(frame, f.PaddingFrame) and apart and isinstance(apart[-1], f.PaddingFrame):
-            apart[-1] = f.PaddingFrame(apart[-1].length + frame.length)
+        if isinstance(frame, d.PaddingFrame) and apart and isinstance(apart[-1], d.PaddingFrame):
+            apart[-1] = d.PaddingFrame(apart[-1].length + frame.length)
         else:
             apart.append(frame)
-    assert f.decode_frames(payload) == apart
+    assert d.decode_frames(payload) == apart
 
 
-UNENDING = (f.PaddingFrame,)  # any part of a run is a run
+UNENDING = (d.PaddingFrame,)  # any part of a run is a run
 
 
 @pytest.mark.parametrize("kind", [kind for kind in CASES if kind not in UNENDING], ids=lambda kind: kind.__name__)
 @given(data=st.data())
-def test_every_truncation_is_malformed(kind: type[f.Frame], data: st.DataObject) -> None:
+def test_every_truncation_is_malformed(kind: type[d.Frame], data: st.DataObject) -> None:
     encoded = encode(data.draw(CASES[kind][0]))
     cut = data.draw(st.integers(0, len(encoded) - 1))
     if cut:
         frame_type, type_end = decode_varint(encoded, 0)
         assert assert_malformed(encoded[:cut]).frame_type == (frame_type if cut >= type_end else 0)
     else:
-        assert f.decode_frames(b"") == []
+        assert d.decode_frames(b"") == []
 
 
 @given(st.binary(max_size=60))
 def test_any_bytes_decode_or_are_malformed(payload: bytes) -> None:
     try:
-        f.decode_frames(payload)
+        d.decode_frames(payload)
     except TransportError as error:
         code = error.code
     else:
@@ -191,12 +192,12 @@ def test_the_wire_image_of_frames() -> None:
 @given(V, OFFSETS, DATA, st.booleans())
 def test_the_last_stream_frame_reaches_to_the_end(stream_id: int, offset: int, data: bytes, fin: bool) -> None:
     payload = f.encode_max_data(1) + f.encode_stream_header(stream_id, offset, len(data), fin, last=True) + data
-    assert f.decode_frames(payload)[1:] == [f.StreamFrame(stream_id, offset, data, fin)]
+    assert d.decode_frames(payload)[1:] == [d.StreamFrame(stream_id, offset, data, fin)]
 
 
 @given(DATA)
 def test_the_last_datagram_frame_reaches_to_the_end(data: bytes) -> None:
-    assert f.decode_frames(f.encode_datagram_header(len(data), last=True) + data) == [f.DatagramFrame(data)]
+    assert d.decode_frames(f.encode_datagram_header(len(data), last=True) + data) == [d.DatagramFrame(data)]
 
 
 @pytest.mark.requirement("rfc9000:12.4:4")
@@ -236,7 +237,7 @@ def test_an_empty_token_is_malformed() -> None:
 def test_more_than_2_to_the_60_streams_are_malformed(
     encoder: Callable[[int, bool], bytes], unidirectional: bool
 ) -> None:
-    assert len(f.decode_frames(encoder(1 << 60, unidirectional))) == 1
+    assert len(d.decode_frames(encoder(1 << 60, unidirectional))) == 1
     assert_malformed(encoder((1 << 60) + 1, unidirectional), match="exceed 2\\^60")
 
 
