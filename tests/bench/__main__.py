@@ -36,6 +36,12 @@ CASES = (
         lower_is_better=False,
         measure=lambda stack: HANDSHAKES / stack.handshakes(HANDSHAKES),
     ),
+    Case(
+        "handshakes, resumed",
+        "per second",
+        lower_is_better=False,
+        measure=lambda stack: HANDSHAKES / stack.handshakes(HANDSHAKES, resumed=True),
+    ),
 )
 
 
@@ -56,11 +62,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds of each case (default 5)")
     parser.add_argument("--out", type=Path, default=Path("build/bench.json"), help="where the rows go")
     parser.add_argument("--real", action="store_true", help="over UDP on the loopback interface instead of in memory")
+    parser.add_argument("--only", default="", metavar="TEXT", help="just the cases with this in their names")
     arguments = parser.parse_args()
     if arguments.real:
         rows = [compare(case, RealOurs(), RealAioquic(), arguments.rounds) for case in REAL_CASES]
     else:
-        rows = [compare(case, Ours(), Aioquic(), arguments.rounds) for case in CASES]
+        cases = [case for case in CASES if arguments.only in case.name]
+        rows = [compare(case, Ours(), Aioquic(), arguments.rounds) for case in cases]
     print(table(rows, Ours.name))
     save(rows, arguments.out)
 

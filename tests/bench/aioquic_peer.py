@@ -1,12 +1,13 @@
 """aioquic under the workload. Its client does not verify the certificate: it has no way to pin one."""
 
 import ssl
+from dataclasses import replace
 from time import perf_counter
 
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import HandshakeCompleted, StreamDataReceived
-from aioquic.tls import CipherSuite
+from aioquic.tls import CipherSuite, SessionTicket
 from cryptography import x509
 
 from quicsim.certificates import test_certificate
@@ -47,14 +48,26 @@ def configuration(is_client: bool) -> QuicConfiguration:
 
 
 class _Pair:
-    """A client, a server and their virtual clock in seconds."""
+    """A client, a server and their virtual clock in seconds.
 
-    def __init__(self, client: QuicConfiguration, server: QuicConfiguration) -> None:
+    `known` are the tickets that the server knows, by their bytes; those `issued` go to both ends' lists.
+    """
+
+    def __init__(
+        self,
+        client: QuicConfiguration,
+        server: QuicConfiguration,
+        known: dict[bytes, SessionTicket] | None = None,
+        issued: tuple[list[SessionTicket], list[SessionTicket]] | None = None,
+    ) -> None:
         self.now = 1000.0
-        self.client = QuicConnection(configuration=client)
+        of_client, of_server = (None, None) if issued is None else (issued[0].append, issued[1].append)
+        self.client = QuicConnection(configuration=client, session_ticket_handler=of_client)
         self.server = QuicConnection(
             configuration=server,
             original_destination_connection_id=self.client.original_destination_connection_id,
+            session_ticket_fetcher=None if known is None else known.get,
+            session_ticket_handler=of_server,
         )
         self.client.connect(SERVER, now=self.now)
 
@@ -83,14 +96,17 @@ class _Pair:
             if at <= self.now:
                 end.handle_timer(now=self.now)
 
-    def handshake(self) -> None:
+    def handshake(self, resumed: bool = False) -> None:
         """Exchange flights until both ends have completed the handshake."""
         completed = 0
         while completed < 2:
             moved = self.to_server() + len(self.to_client())
             for end in (self.client, self.server):
                 while (event := end.next_event()) is not None:
-                    completed += isinstance(event, HandshakeCompleted)
+                    if isinstance(event, HandshakeCompleted):
+                        completed += 1
+                        if event.session_resumed != resumed:
+                            raise RuntimeError(f"aioquic: a handshake with session_resumed = {event.session_resumed}")
             self.advance(moved > 0)
 
 
@@ -119,12 +135,25 @@ class Aioquic:
         self._client = configuration(is_client=True)
         self._server = configuration(is_client=False)
 
-    def handshakes(self, count: int) -> float:
+    def handshakes(self, count: int, resumed: bool = False) -> float:
         """See `Stack`."""
+        client, known = self._resumption() if resumed else (self._client, None)
         start = perf_counter()
         for _ in range(count):
-            _Pair(self._client, self._server).handshake()
+            _Pair(client, self._server, known).handshake(resumed)
         return perf_counter() - start
+
+    def _resumption(self) -> tuple[QuicConfiguration, dict[bytes, SessionTicket]]:
+        """A client with a session, and the tickets of a server that knows it."""
+        of_client: list[SessionTicket] = []
+        of_server: list[SessionTicket] = []
+        pair = _Pair(self._client, self._server, issued=(of_client, of_server))
+        pair.handshake()
+        while not of_client:
+            pair.advance(pair.to_server() + len(pair.to_client()) > 0)
+        client = configuration(is_client=True)
+        client.session_ticket = replace(of_client[0], max_early_data_size=None)  # or it would always offer 0-RTT
+        return client, {ticket.ticket: ticket for ticket in of_server}
 
     def download(self, streams: int, size: int) -> Download:
         """See `Stack`."""

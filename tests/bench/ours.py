@@ -2,13 +2,14 @@
 
 from random import Random
 from time import perf_counter
+from typing import Any
 
 from quicsim.certificates import test_certificate
 from stack.config import Config
 from stack.connection import Connection
 from stack.crypto.packet_protection import TLS_AES_128_GCM_SHA256
 from stack.endpoint import Endpoint
-from stack.events import HandshakeCompleted, StreamReadable, StreamWritable
+from stack.events import HandshakeCompleted, NewSession, StreamReadable, StreamWritable
 from stack.tls.config import ClientTls, ServerTls
 from tests.bench.workload import (
     CHUNK,
@@ -26,10 +27,13 @@ SERVER = ("10.0.0.2", 4433)
 SUITES = (TLS_AES_128_GCM_SHA256,)
 
 
-def _config(is_client: bool) -> Config:
-    credentials = test_certificate()
+TICKET_KEY = bytes(32)
+
+
+def _config(is_client: bool, **tls: Any) -> Config:
+    factory = ClientTls if is_client else ServerTls
     return Config(
-        tls=ClientTls(trust=credentials, suites=SUITES) if is_client else ServerTls(credentials, suites=SUITES),
+        tls=factory(test_certificate(), suites=SUITES, **tls),
         accept=not is_client,
         initial_max_data=MAX_DATA,
         initial_max_stream_data_bidi_local=MAX_STREAM_DATA,
@@ -45,8 +49,8 @@ def _config(is_client: bool) -> Config:
 class _Pair:
     """A client, a server and their virtual clock in nanoseconds."""
 
-    def __init__(self, client: Config, server: Config) -> None:
-        self.now = 0
+    def __init__(self, client: Config, server: Config, now: int = 0) -> None:
+        self.now = now
         self.client = Endpoint(client, Random(1))
         self.server = Endpoint(server, Random(2))
         self.connection = self.client.connect(CLIENT, SERVER, self.now, "localhost")
@@ -76,13 +80,26 @@ class _Pair:
             if at <= self.now:
                 end.timeout(self.now)
 
-    def handshake(self) -> None:
+    def handshake(self, resumed: bool = False) -> None:
         """Exchange flights until both ends have completed the handshake."""
         completed = 0
         while completed < 2:
             moved = self.to_server() + len(self.to_client())
             for end in (self.client, self.server):
-                completed += sum(isinstance(event, HandshakeCompleted) for _, event in end.events())
+                for _, event in end.events():
+                    if isinstance(event, HandshakeCompleted):
+                        completed += 1
+                        if event.resumed != resumed:
+                            raise RuntimeError(f"quicsim: a handshake with resumed = {event.resumed}")
+            self.advance(moved > 0)
+
+    def session(self) -> bytes:
+        """Exchange flights until the client has got a session."""
+        while True:
+            moved = self.to_server() + len(self.to_client())
+            for _, event in self.client.events():
+                if isinstance(event, NewSession):
+                    return event.session
             self.advance(moved > 0)
 
 
@@ -124,12 +141,20 @@ class Ours:
         self._client = _config(is_client=True)
         self._server = _config(is_client=False)
 
-    def handshakes(self, count: int) -> float:
+    def handshakes(self, count: int, resumed: bool = False) -> float:
         """See `Stack`."""
+        clients, server, now = self._resumption(count) if resumed else ([self._client] * count, self._server, 0)
         start = perf_counter()
-        for _ in range(count):
-            _Pair(self._client, self._server).handshake()
+        for client in clients:
+            _Pair(client, server, now).handshake(resumed)
         return perf_counter() - start
+
+    def _resumption(self, count: int) -> tuple[list[Config], Config, int]:
+        """Clients with a session, since each offers it once; a server that knows it; and when to start."""
+        first = _Pair(self._client, _config(is_client=False, tickets=1, ticket_key=TICKET_KEY))
+        session = first.session()
+        clients = [_config(is_client=True, session=session) for _ in range(count)]
+        return clients, _config(is_client=False, ticket_key=TICKET_KEY), first.now + TURN_NS
 
     def download(self, streams: int, size: int) -> Download:
         """See `Stack`."""

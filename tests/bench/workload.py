@@ -32,6 +32,9 @@ class Stack(Protocol):
         """Fetch `size` bytes on each of `streams` streams of one connection; its handshake is not counted."""
         ...
 
-    def handshakes(self, count: int) -> float:
-        """Return the seconds for `count` handshakes, one after another, each with new endpoints."""
+    def handshakes(self, count: int, resumed: bool = False) -> float:
+        """Return the seconds for `count` handshakes, one after another, each with new endpoints.
+
+        If `resumed`, all with the session of an earlier connection, without 0-RTT. No tickets are issued.
+        """
         ...
