@@ -19,12 +19,14 @@ import quicsim
 from links import Delay, Loss
 from quicsim.gnutls import GnuTlsClient, GnuTlsServer, library
 from stack.errors import ConfigError
-from stack.events import HandshakeCompleted
+from stack.events import ConnectionEnded, HandshakeCompleted, NewSession
 from stack.tls.certificates import Authorities, Credentials, Pinned
 from stack.tls.config import ClientTls, ServerTls
 from stack.tls.groups import P256, X25519, X25519MLKEM768
 from stack.tls.psk import ExternalPsk
 from stack.tls.schedule import AES_128_CCM_SHA256, AES_256_GCM_SHA384, CHACHA20_POLY1305_SHA256
+from stack.wire.versions import VERSION_1, VERSION_2
+from tests.support.pair import SECOND, Pair
 from tests.support.peers import missing
 
 try:
@@ -252,3 +254,73 @@ def test_a_library_that_is_too_old_is_named_with_the_version_needed(monkeypatch:
 def test_the_class_of_tls_engines_must_be_one() -> None:
     with pytest.raises(ConfigError, match="tls = 'gnutls': must be a class such as ClientTls"):
         run(Case(), "gnutls", ServerTls, seed=1)
+
+
+@pytest.mark.parametrize(("client", "server"), PAIRS[1:])
+def test_handshakes_that_fail_close_with_the_alert(client: str, server: str) -> None:
+    wrong = chain("ed25519")[0].certificates
+    for fields, code in (({"alpn": ("other",)}, 0x178), ({"trust": Pinned(wrong)}, 0x130)):
+        tls = {"trust": quicsim.test_certificate(), **fields}
+        pair = Pair(client={"tls": CLIENTS[client](**tls)}, server={"tls": SERVERS[server](quicsim.test_certificate())})
+        pair.connect()
+        pair.settle()
+        for events in (pair.client_events, pair.server_events):
+            assert [event.code for event in events if isinstance(event, ConnectionEnded)] == [code]
+
+
+@pytest.mark.parametrize("client", ["own", "gnutls"])
+def test_a_resumed_connection_that_changes_its_version_gets_no_ticket(client: str) -> None:
+    certificate, fields = quicsim.test_certificate(), {"tickets": 1, "ticket_key": bytes(32)}
+    pair = Pair(
+        client={"tls": CLIENTS[client](certificate), "versions": (VERSION_1,)},
+        server={"tls": GnuTlsServer(certificate, **fields)},
+    )
+    pair.established()
+    (session,) = [event.session for event in pair.client_events if isinstance(event, NewSession)]
+    for session_offered, tickets in ((None, [VERSION_2]), (session, [])):
+        pair = Pair(
+            client={"tls": CLIENTS[client](certificate, session=session_offered)},
+            server={"tls": GnuTlsServer(certificate, **fields), "versions": (VERSION_2, VERSION_1)},
+        )
+        pair.now = SECOND
+        connection, _ = pair.established()
+        assert connection.version.number == VERSION_2
+        completed = [event.resumed for event in pair.client_events if isinstance(event, HandshakeCompleted)]
+        assert completed == [session_offered is not None]
+        assert [event.version for event in pair.client_events if isinstance(event, NewSession)] == tickets
+
+
+def test_a_server_by_gnutls_takes_early_data_where_time_is_real() -> None:
+    async def server(net: quicsim.Net, serving: list[int]) -> None:
+        certificate = quicsim.test_certificate()
+        listener = await net.listen(0, certificate, tls=GnuTlsServer, tickets=1, early_data=True)
+        serving.append(listener.address[1])
+        while True:
+            net.spawn(echo, await listener.accept())
+
+    async def echo(net: quicsim.Net, connection: quicsim.Connection) -> None:
+        stream = await connection.accept_stream()
+        await stream.write(await stream.read_all(), end=True)
+
+    async def client(net: quicsim.Net, serving: list[int]) -> list[bool]:
+        while not serving:
+            await net.sleep("1ms")
+        accepted = []
+        session = None
+        for _ in range(2):
+            options: dict[str, Any] = {"session": session, "early_data": True, "server_name": "localhost"}
+            trust = quicsim.test_certificate()
+            connection = await net.connect("127.0.0.1", serving[0], trust=trust, **options)
+            stream = await connection.open_stream()
+            await stream.write(DATA, end=True)
+            assert await stream.read_all() == DATA
+            session = await connection.session()
+            assert connection.handshake is not None
+            accepted.append(connection.handshake.early_data_accepted)
+            connection.close()
+        return accepted
+
+    net = quicsim.RealNet()
+    serving: list[int] = []
+    net.spawn(server, serving)
+    assert net.run(client, serving) == [False, True]
