@@ -54,6 +54,7 @@ class Driver:
         self._carrier = carrier
         self._established = established
         self._connections: dict[stack.Connection, Connection] = {}
+        endpoint.on_answer = lambda: carrier.wake_at(carrier.now)
 
     @property
     def now(self) -> int:

@@ -349,7 +349,20 @@ class Connection:
 
     def start(self, server_name: str | None, now: int) -> None:
         """Begin the handshake."""
-        self.handshake.start(server_name, now)
+        try:
+            self.handshake.start(server_name, now)
+        except TransportError as error:  # an engine that depends on others may fail at once
+            self.closing.fail(error, now)
+
+    def on_tls_answer(self, now: int) -> None:
+        """The TLS engine, which waited for somebody else, has events."""
+        if self.closing.over:
+            return
+        try:
+            self.handshake.take_events(now)
+            self._retry_undecryptable(now)
+        except TransportError as error:
+            self.closing.fail(error, now)
 
     def restart(self, version: int, now: int) -> None:
         """Begin a client's connection anew in another version, as Version Negotiation asked for (RFC 9368 section 2.1).
@@ -389,9 +402,8 @@ class Connection:
             return
         try:
             self.receiver.receive(data, path, ecn, now)
-            while self.keys_arrived and not self.closing.over:
-                self.keys_arrived = False
-                self.receiver.retry_undecryptable(now)
+            if self.keys_arrived:
+                self._retry_undecryptable(now)
         except TransportError as error:
             self.closing.fail(error, now)
         if not self.receiver.first_opened and self.remote_ids.matches_reset(data):
@@ -400,6 +412,12 @@ class Connection:
             self.paths.on_received(now)
         if not self.paths.active.validated:
             self.recovery.arm(now)  # new credit may let a blocked server's timer run again
+
+    def _retry_undecryptable(self, now: int) -> None:
+        """Process the packets that waited for keys which have come."""
+        while self.keys_arrived and not self.closing.over:
+            self.keys_arrived = False
+            self.receiver.retry_undecryptable(now)
 
     def transmit(self, now: int) -> list[Transmit]:
         """The datagrams that may go now."""

@@ -1,5 +1,6 @@
 """An endpoint: routes datagrams to connections, accepts new ones, and turns its clock (RFC 9000 section 5.2)."""
 
+from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from typing import Final
 
@@ -45,9 +46,11 @@ class Endpoint:
         "_reset_key",
         "_resets",
         "_rng",
+        "_tls_answers",
         "_used_tokens",
         "accepting",
         "connections",
+        "on_answer",
     )
 
     def __init__(self, config: Config, rng: Randomness, observer: Observer | None = None) -> None:
@@ -68,6 +71,9 @@ class Endpoint:
         self._alarm_count = 0
         self._half_open: dict[int, Connection] = {}  # also those that end before, until they are forgotten
         self._outbox: list[Transmit] = []  # what needs no connection
+        self._tls_answers: dict[int, Connection] = {}  # by identity: their TLS engines have events
+        # Called when a TLS engine that waited for others has events: `transmit` must be called, but not from here
+        self.on_answer: Callable[[], None] | None = None
         self._used_tokens: set[bytes] = set()
         self.accepting = config.accept  # a server that sets this to False refuses clients, and serves those it has
         self.connections: dict[int, Connection] = {}  # by identity
@@ -120,6 +126,8 @@ class Endpoint:
         ready = self._ready
         if not ready and not self._outbox:
             return []
+        if self._tls_answers:
+            self._take_tls_answers(now)
         transmits, self._outbox = self._outbox, []
         self._ready = {}
         for connection in ready.values():
@@ -167,6 +175,21 @@ class Endpoint:
     def wake(self, connection: Connection) -> None:
         """`connection` may have something to send, or a new deadline."""
         self._ready[id(connection)] = connection
+
+    def on_tls_answer(self, connection: Connection) -> None:
+        """The TLS engine of `connection` has events, although nobody fed it."""
+        if id(connection) in self.connections:
+            self._tls_answers[id(connection)] = connection
+            self.wake(connection)
+            if self.on_answer is not None:
+                self.on_answer()
+
+    def _take_tls_answers(self, now: int) -> None:
+        answers, self._tls_answers = self._tls_answers, {}
+        for connection in answers.values():
+            connection.on_tls_answer(now)
+            if connection.handshake_complete:
+                self._half_open.pop(id(connection), None)
 
     def draw_connection_id(self) -> bytes | None:
         """Return a connection ID of nothing but random bytes that no connection has (rfc9000:5.1:1).
@@ -310,10 +333,10 @@ class Endpoint:
             return None
         connection.retry_source_cid = admitted.retry_source_cid
         connection.path.validated = admitted.token is not None
+        self.emit(connection, ConnectionAccepted(connection))
         connection.start(None, now)
         self.register(header.destination_cid, connection)
         self._half_open[id(connection)] = connection
-        self.emit(connection, ConnectionAccepted(connection))
         return connection
 
     def _offer_versions(self, header: wire.LongHeader, source: Address, destination: Address) -> None:
@@ -344,6 +367,7 @@ class Endpoint:
         self._half_open.pop(key, None)
         self._alarm_of.pop(key, None)
         self._ready.pop(key, None)
+        self._tls_answers.pop(key, None)
         self.connections.pop(key, None)
 
 

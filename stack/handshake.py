@@ -67,9 +67,10 @@ class Handshake:
         else:
             self._engine = factory.server(lambda peer: connection.parameters.answer(peer, now), connection.rng)
             self._engine.allow_early_data(may_resume_with)
+        self._engine.set_waker(lambda: connection.endpoint.on_tls_answer(connection))
         self._bind_sessions()
         self._engine.start(now)
-        self._take_events(now)
+        self.take_events(now)
 
     def _bind_sessions(self) -> None:
         """Let TLS resume only sessions of our version: first that of the attempt, then the negotiated one."""
@@ -118,7 +119,7 @@ class Handshake:
         data = packet.space.crypto.receive(offset, payload[position:end], room)
         if data and self._engine is not None:
             self._engine.feed(packet.space.level, data, packet.now)
-            self._take_events(packet.now)
+            self.take_events(packet.now)
         return end
 
     def on_handshake_done_frame(self, payload: bytes, position: int, frame_type: int, packet: "ReceivedPacket") -> int:
@@ -206,7 +207,8 @@ class Handshake:
 
     # TLS
 
-    def _take_events(self, now: int) -> None:
+    def take_events(self, now: int) -> None:
+        """Do what TLS says. Raises TransportError when the handshake fails."""
         engine = self._engine
         while engine is not None:
             event = engine.next_event()

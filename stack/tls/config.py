@@ -151,14 +151,15 @@ class ServerTls:
     `ticket_key` of 32 bytes; without one, with a random key, so that no other process can open them. `early_data`
     lets clients send 0-RTT with a ticket, once each, as far as this object's connections are concerned.
 
-    `psks` are keys that clients have already, which prove both ends instead of a certificate. `psk_modes`: how keys
-    of either kind may be used, in order of preference; PSK_KE gives up forward secrecy. With `grease`, tickets and
-    CertificateRequest carry reserved extensions that clients must ignore (RFC 8701).
+    `psks` are keys that clients have already, which prove both ends instead of a certificate; without `credentials`
+    every client must have one. `psk_modes`: how keys of either kind may be used, in order of preference; PSK_KE gives
+    up forward secrecy. With `grease`, tickets and CertificateRequest carry reserved extensions that clients must
+    ignore (RFC 8701).
 
     Raises ConfigError naming the field, its value and what would be right.
     """
 
-    credentials: Credentials
+    credentials: Credentials | None
     alpn: tuple[str, ...] = DEFAULT_ALPN
     suites: tuple[int, ...] = tuple(SUITES)
     groups: tuple[int, ...] = DEFAULT_GROUPS
@@ -178,6 +179,8 @@ class ServerTls:
     def __post_init__(self) -> None:
         _check_common(self.alpn, self.suites, self.groups, self.psks, self.psk_modes)
 
+        if self.credentials is None and not self.psks:
+            raise ConfigError("credentials = None: must be set if there are no psks")
         if self.client_auth not in ("none", "request", "require"):
             raise ConfigError(f'client_auth = {self.client_auth!r}: must be "none", "request" or "require"')
         if (self.client_auth == "none") != (self.client_trust is None):

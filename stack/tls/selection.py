@@ -116,6 +116,8 @@ def choose_scheme(config: "ServerTls", hello: ClientHello) -> int:
     if hello.signatures is None:
         # rfc8446:4.2.3:3
         raise HandshakeError(MISSING_EXTENSION, "ClientHello must have signature_algorithms")
+    if config.credentials is None:
+        raise HandshakeError(HANDSHAKE_FAILURE, "the client has none of our keys, and we have no certificate")
     for scheme in config.credentials.schemes:
         if scheme in hello.signatures:
             return scheme

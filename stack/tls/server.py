@@ -233,9 +233,10 @@ class ServerHandshake(Handshake):
             request = messages.encode_certificate_request(_CLIENT_SIGNATURES, more)
             schedule.add_message(request)
             flight += request
-        if self._psk is None:
+        credentials = self._config.credentials
+        if self._psk is None and credentials is not None:
             salts = self._rng if self._config.deterministic else None
-            flight += prove(self._config.credentials, self._scheme, schedule, salts, client=False)
+            flight += prove(credentials, self._scheme, schedule, salts, client=False)
         finished = messages.encode_finished(schedule.verify_data(self._server_secret))
         schedule.add_message(finished)
         self._send(HANDSHAKE, flight + finished)

@@ -37,6 +37,7 @@ class ConnectionRecorder(Silent):
         self.ecn_states: list[tuple[int, str]] = []
         self.sizes: list[tuple[int, int, bool]] = []  # time, datagram size, whether the search is over
         self.migration: list[tuple[int, str, int]] = []  # time, state, number of the path
+        self.secrets: set[tuple[str, bytes, bytes]] = set()  # as key logs have them: label, client random, secret
 
     def sent_frames(self, kind: type, since: int = 0) -> list[Frame]:
         """Frames of type `kind` in packets sent at or after `since`, in order."""
@@ -78,6 +79,9 @@ class ConnectionRecorder(Silent):
     def parameters_set(self, now: int, owner: str, parameters: dict[str, object]) -> None:
         if owner == "remote":
             self.remote_parameters = parameters
+
+    def secret(self, now: int, label: str, client_random: bytes, secret: bytes) -> None:
+        self.secrets.add((label, client_random, secret))
 
     def ecn_state(self, now: int, old: str, new: str) -> None:
         self.ecn_states.append((now, new))

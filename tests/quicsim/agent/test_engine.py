@@ -1,0 +1,250 @@
+"""Handshakes that an agent does, through the transport, in virtual time."""
+
+import random
+from typing import Any
+
+import pytest
+
+from quicsim.agent.factory import AgentTls, LocalAgent
+from quicsim.agent.keys import Keys
+from quicsim.certificates import test_certificate
+from stack.events import ConnectionEnded, HandshakeCompleted, NewSession
+from stack.tls.certificates import Pinned
+from stack.tls.config import ClientTls, ServerTls
+from stack.tls.psk import ExternalPsk
+from stack.wire.varint import encode_varint
+from tests.support.pair import Pair
+
+DATA = random.Random(5).randbytes(100_000)
+ALICE = ExternalPsk(b"alice", bytes(range(32)))
+BOB = ExternalPsk(b"bob", bytes(range(32, 64)))
+
+
+class Bench:
+    """A pair, and an agent in this process with its log."""
+
+    def __init__(self, keys: Keys | None = None, max_pending: int = 50) -> None:
+        certificate = test_certificate()
+        keys = keys or Keys(
+            {(1, 2): certificate}, {7: ALICE, 8: BOB}, {0: Pinned(certificate.certificates), 5: Pinned(())}
+        )
+        self.log: list[str] = []
+        self._earlier = 0  # ns in former pairs
+        self.pair: Pair | None = None
+        self.local = LocalAgent(keys, random.Random(9), self.clock, self.log.append, max_pending)
+
+    def clock(self) -> int:
+        """Time goes on from pair to pair."""
+        return self._earlier + (0 if self.pair is None else self.pair.now)
+
+    def make(self, *, client: dict[str, Any] | None = None, server: dict[str, Any] | None = None) -> Pair:
+        """A pair whose client or server, where given, has an agent; fields of AgentTls."""
+        handshakes = self.local.handshakes
+        return self.use(
+            Pair(
+                client={} if client is None else {"tls": AgentTls(handshakes, **client)},
+                server={} if server is None else {"tls": AgentTls(handshakes, **server)},
+            )
+        )
+
+    def use(self, pair: Pair) -> Pair:
+        """Go on with the clock of another pair."""
+        self._earlier, self.pair = self.clock(), pair
+        return pair
+
+
+@pytest.fixture
+def bench() -> Any:
+    made = Bench()
+    yield made
+    made.local.close()
+
+
+ROLES = [({}, None), (None, {}), ({}, {})]
+
+
+@pytest.mark.parametrize(("client", "server"), ROLES, ids=["client", "server", "both"])
+def test_a_handshake_and_a_transfer_in_both_directions(bench: Bench, client: Any, server: Any) -> None:
+    pair = bench.make(client=client, server=server)
+    ours, theirs = pair.established()
+    assert pair.transfer(ours, theirs, DATA)[1] == DATA
+    assert pair.transfer(theirs, ours, DATA)[1] == DATA
+    for events in (pair.client_events, pair.server_events):
+        done = next(event for event in events if isinstance(event, HandshakeCompleted))
+        assert (done.alpn, done.server_name, done.resumed) == ("quicsim", "localhost", False)
+    assert bench.log == []
+
+
+def ended(pair: Pair, side: str) -> ConnectionEnded:
+    events = pair.client_events if side == "client" else pair.server_events
+    return next(event for event in events if isinstance(event, ConnectionEnded))
+
+
+def test_the_agent_verifies_the_server_and_its_alert_closes_the_connection(bench: Bench) -> None:
+    pair = bench.make(client={"keyring": 5})
+    connection = pair.connect()
+    pair.run(lambda: connection.closed)
+    pair.settle()
+    assert (ended(pair, "client").code, ended(pair, "client").reason) == (
+        0x100 | 48,
+        "the peer's certificate is not the pinned one",
+    )
+    assert ended(pair, "server").code == 0x100 | 48
+    assert bench.log == ["request 1: EACCES: the peer's certificate is not the pinned one"]
+
+
+def test_a_server_without_the_protocol_answers_with_the_alert_for_that(bench: Bench) -> None:
+    pair = bench.make(server={"alpn": ("h3", "other")})
+    connection = pair.connect()
+    pair.run(lambda: connection.closed)
+    assert ended(pair, "client").code == 0x100 | 120
+
+
+@pytest.mark.parametrize(("client", "server"), [({}, None), (None, {}), ({}, {})])
+def test_keys_that_both_have_make_certificates_needless(bench: Bench, client: Any, server: Any) -> None:
+    pair = bench.make(
+        client=None if client is None else {"auth": "psk", "my_peerids": (8, 7)},
+        server=None if server is None else {"auth": "psk"},
+    )
+    if client is None:
+        pair = Pair(
+            client={"tls": ClientTls(trust=Pinned(()), psks=(ALICE,))},
+            server={"tls": AgentTls(bench.local.handshakes, auth="psk")},
+        )
+    elif server is None:
+        pair = Pair(
+            client={"tls": AgentTls(bench.local.handshakes, auth="psk", my_peerids=(7,))},
+            server={"tls": ServerTls(credentials=None, psks=(ALICE,))},
+        )
+    bench.use(pair)
+    ours, theirs = pair.established()
+    assert pair.transfer(ours, theirs, DATA)[1] == DATA
+    done = next(event for event in pair.client_events if isinstance(event, HandshakeCompleted))
+    assert done.peer_certificates == ()
+
+
+def test_a_server_of_keys_refuses_a_client_without_one(bench: Bench) -> None:
+    pair = bench.make(server={"auth": "psk"})
+    connection = pair.connect()
+    pair.run(lambda: connection.closed)
+    assert ended(pair, "client").code == 0x100 | 40
+
+
+def test_a_client_with_a_certificate_shows_it_to_a_server_that_requires_one(bench: Bench) -> None:
+    pair = bench.make(client={"auth": "x509", "my_cert": 1, "my_privkey": 2}, server={"certificate_request": 2})
+    pair.established()
+    done = next(event for event in pair.server_events if isinstance(event, HandshakeCompleted))
+    assert done.peer_certificates == test_certificate().certificates
+
+
+def test_a_server_that_requires_a_certificate_refuses_a_client_without(bench: Bench) -> None:
+    pair = bench.make(server={"certificate_request": 2})
+    connection = pair.connect()
+    pair.run(lambda: connection.closed)
+    assert ended(pair, "client").code == 0x100 | 116
+
+
+def test_a_ticket_of_the_agents_server_resumes_the_session(bench: Bench) -> None:
+    pair = bench.make(client={"receive_session_ticket": 5}, server={})
+    pair.established()
+    session = next(event for event in pair.client_events if isinstance(event, NewSession))
+    pair = bench.make(client={"session": session.session}, server={})
+    pair.established()
+    for events in (pair.client_events, pair.server_events):
+        assert next(event for event in events if isinstance(event, HandshakeCompleted)).resumed
+
+
+@pytest.mark.parametrize(("client", "server"), ROLES, ids=["client", "server", "both"])
+def test_secrets_are_told_to_observers_by_their_names_in_key_logs(bench: Bench, client: Any, server: Any) -> None:
+    pair = bench.make(client=client, server=server)
+    ours, theirs = pair.established()
+    secrets = [
+        {entry for entry in pair.recorder_of(connection).secrets if entry[0] != "EXPORTER_SECRET"}
+        for connection in (ours, theirs)
+    ]
+    assert secrets[0] == secrets[1]
+    assert len(secrets[0]) == 4
+
+
+def test_a_session_of_version_2_belongs_to_version_2(bench: Bench) -> None:
+    versions = (0x6B3343CF, 1)
+    handshakes = bench.local.handshakes
+    pair = bench.use(
+        Pair(
+            client={"tls": AgentTls(handshakes, receive_session_ticket=5)},
+            server={"tls": AgentTls(handshakes), "versions": versions},
+        )
+    )
+    ours, _ = pair.established()
+    assert ours.version.number == versions[0]
+    session = next(event for event in pair.client_events if isinstance(event, NewSession))
+    assert session.version == versions[0]
+    pair = bench.use(
+        Pair(
+            client={"tls": AgentTls(handshakes, session=session.session), "original_version": versions[0]},
+            server={"tls": AgentTls(handshakes), "versions": versions},
+        )
+    )
+    pair.established()
+    assert next(event for event in pair.client_events if isinstance(event, HandshakeCompleted)).resumed
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_an_agent_that_goes_in_mid_handshake_ends_it(bench: Bench, side: str) -> None:
+    pair = bench.make(**{side: {}})
+    connection = pair.connect()
+    pair.run(lambda: len(pair.sent) >= 2)
+    bench.local.agent.close()
+    bench.local.watcher.run()
+    pair.run(lambda: connection.closed)
+    pair.settle()
+    assert ended(pair, side).code == 0x100 | 80
+    assert ended(pair, side).reason == "handshake agent: it has gone (EIO)"
+    assert ended(pair, "server" if side == "client" else "client").code == 0x100 | 80
+
+
+def test_without_an_agent_there_is_no_handshake(bench: Bench) -> None:
+    bench.local.agent.close()
+    bench.local.watcher.run()
+    for side in ("client", "server"):
+        pair = bench.make(**{side: {}})
+        connection = pair.connect()
+        pair.run(lambda: connection.closed)  # noqa: B023
+        assert ended(pair, side).reason == "handshake agent: there is none (ESRCH)"
+
+
+def test_a_handshake_that_takes_too_long_is_given_up(bench: Bench) -> None:
+    pair = bench.make(client={"timeout_ms": 250})
+    pair.drop = lambda datagram: not datagram.to_server
+    connection = pair.connect()
+    pair.run_until(249_999_999)
+    assert bench.local.agent.deadline() == 250_000_000
+    bench.local.agent.timeout()
+    assert not connection.closed
+    pair.run_until(250_000_000)
+    bench.local.agent.timeout()
+    bench.local.watcher.run()
+    pair.flush()
+    assert connection.closed
+    assert ended(pair, "client").code == 0x100 | 80
+    assert ended(pair, "client").reason == "handshake agent: not complete within 250 ms (ETIMEDOUT)"
+    assert bench.log == ["request 1: ETIMEDOUT: not complete within 250 ms"]
+
+
+def test_a_key_that_the_agent_does_not_have_is_named(bench: Bench) -> None:
+    pair = bench.make(client={"auth": "psk", "my_peerids": (9,)})
+    connection = pair.connect()
+    pair.run(lambda: connection.closed)
+    assert ended(pair, "client").reason == "handshake agent: the agent has no pre-shared key 9 (ENOKEY)"
+
+
+def test_messages_after_the_handshake_are_refused_without_the_agent(bench: Bench) -> None:
+    key_update = bytes.fromhex("1800000100")
+    for side in ("client", "server"):
+        pair = bench.make(**{side: {}})
+        ours, theirs = pair.established()
+        sender = theirs if side == "client" else ours
+        offset = sender.spaces[2].crypto.buffer.written
+        pair.inject(sender, b"\x06" + encode_varint(offset) + bytes((len(key_update),)) + key_update)
+        pair.flush()
+        assert ended(pair, side).code == 0x100 | 10
