@@ -85,11 +85,14 @@ for _row in ROWS:
         ACK_ELICITING[_type] = _row.ack_eliciting
 
 
+_HANDLER_OF: Final = tuple((attrgetter(f"{row.owner}.{row.method}"), row.first, row.last) for row in ROWS)
+
+
 def bind_handlers(connection: object) -> list[Handler | None]:
     """Return the handlers of `connection`'s parts by frame type."""
     handlers: list[Handler | None] = [None] * TABLE_SIZE
-    for row in ROWS:
-        handler: Handler = attrgetter(f"{row.owner}.{row.method}")(connection)
-        for frame_type in range(row.first, row.last + 1):
+    for get, first, last in _HANDLER_OF:
+        handler: Handler = get(connection)
+        for frame_type in range(first, last + 1):
             handlers[frame_type] = handler
     return handlers

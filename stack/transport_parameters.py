@@ -26,10 +26,11 @@ class ParameterExchange:
     `encrypted` tells whether 1-RTT packets are, as always unless both ends have announced otherwise.
     """
 
-    __slots__ = ("_connection", "encrypted", "peer")
+    __slots__ = ("_connection", "_decoded", "encrypted", "peer")
 
     def __init__(self, connection: "Connection") -> None:
         self._connection = connection
+        self._decoded: TransportParameters | None = None  # a server's, which answers before it applies them
         self.peer: TransportParameters | None = None
         self.encrypted = True
 
@@ -88,14 +89,14 @@ class ParameterExchange:
 
     def answer(self, peer: bytes, now: int) -> bytes:
         """A server's parameters, which tell the version that it chooses from those that the client offers."""
-        parameters = decode_transport_parameters(peer, from_client=True)
+        self._decoded = parameters = decode_transport_parameters(peer, from_client=True)
         self._connection.negotiation.choose(parameters.version_information)
         return self.encode_local(now)
 
     def on_peer(self, data: bytes, now: int) -> None:
         """Check and apply what the peer announced (RFC 9000 sections 7.3, 7.4, 18.2)."""
         connection = self._connection
-        parameters = decode_transport_parameters(data, from_client=not connection.is_client)
+        parameters = self._decoded or decode_transport_parameters(data, from_client=not connection.is_client)
         # rfc9000:7.3:2, rfc9000:7.3:4
         if parameters.initial_source_connection_id != connection.remote_ids.current:
             raise TransportError(TRANSPORT_PARAMETER_ERROR, "initial_source_connection_id is not the one in use")

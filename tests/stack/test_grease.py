@@ -102,7 +102,7 @@ def test_a_packet_with_a_fixed_bit_of_0_counts_only_when_announced(announced: bo
 def test_a_first_packet_with_a_fixed_bit_of_0_is_read_only_when_announced(accepts: bool) -> None:
     pair = Pair(server={"grease_quic_bit": accepts})
     client = pair.connect()
-    client.sender.grease = True  # as a client would that remembers the server, RFC 9287 section 3.1
+    client.sender.builder.grease = True  # as a client would that remembers the server, RFC 9287 section 3.1
     client.rng = _AlwaysOne(1)
     pair.flush()
     assert first_bits(pair, True) == [0]
