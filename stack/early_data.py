@@ -98,6 +98,7 @@ class EarlyData:
         # rfc9001:5.6:7 there will be 1-RTT keys in a moment; rfc9000:7.4.1:10 and the server's new limits are known now
         self.stop()
         if not accepted:
+            connection.spaces[2].refuse()
             self.give_up(now)
 
     def give_up(self, now: int) -> None:

@@ -125,7 +125,7 @@ class LossRecovery:
         if largest >= space.next_packet_number:
             raise TransportError(PROTOCOL_VIOLATION, f"ACK of packet {largest}, which was not sent")
         if ranges[-1][0] <= space.last_skipped and space.any_skipped(ranges):
-            raise TransportError(PROTOCOL_VIOLATION, "ACK of a packet number that was skipped")
+            raise TransportError(PROTOCOL_VIOLATION, "ACK of a packet number that was skipped or refused")
         acked, missing = space.take_acknowledged(ranges)
         is_newest = largest > space.largest_acked
         if is_newest:

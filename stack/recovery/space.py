@@ -43,6 +43,7 @@ class PacketNumberSpace:
         "probes",
         "read_keys",
         "read_phase",
+        "refused_below",
         "run_first_at",
         "run_last_number",
         "sent",
@@ -70,6 +71,7 @@ class PacketNumberSpace:
         self.checkpoint = NEVER  # the next packet number at which PacketNumbers has to look after it
         self.skipped: deque[int] = deque(maxlen=MAX_SKIPPED_NUMBERS)  # the newest numbers that were never used
         self.last_skipped = -1
+        self.refused_below = 0  # numbers of 0-RTT packets that the server did not take
         self.number_limit = NEVER  # the first packet number that may not be used
         self.sent: deque[SentPacket] = deque()
         self.ack_only = 0  # packets sent that are not in flight, since they were last forgotten
@@ -90,8 +92,15 @@ class PacketNumberSpace:
         self.skipped.append(self.next_packet_number)
         self.next_packet_number += 1
 
+    def refuse(self) -> None:
+        """The packets sent so far were refused, so that nobody acknowledges them."""
+        self.refused_below = self.next_packet_number
+        self.last_skipped = max(self.last_skipped, self.refused_below - 1)
+
     def any_skipped(self, ranges: list[tuple[int, int]]) -> bool:
         """Whether `ranges` (inclusive) acknowledge a number that was left out."""
+        if ranges[-1][0] < self.refused_below:
+            return True  # rfc9001:4.6.2:2
         return any(smallest <= number <= largest for number in self.skipped for smallest, largest in ranges)
 
     def number_after(self, number: int) -> int:

@@ -13,7 +13,7 @@ from stack.events import ConnectionEnded, EarlyDataAccepted, HandshakeCompleted,
 from stack.tls.config import ClientTls, ServerTls
 from stack.tls.groups import P384, X25519
 from stack.wire.decoded_frames import AckFrame, StreamFrame
-from stack.wire.frames import encode_crypto_header
+from stack.wire.frames import encode_ack, encode_crypto_header
 from stack.wire.header import ZERO_RTT, encode_long_header
 from stack.wire.versions import VERSION_1, VERSION_2, VERSIONS
 from tests.support.pair import MS, Pair
@@ -75,6 +75,7 @@ def test_data_arrives_half_a_round_trip_after_the_start() -> None:
     assert accepted(pair) == [True, True]
 
 
+@pytest.mark.requirement("rfc9001:4.9.3:1")
 @pytest.mark.requirement("rfc9001:5.6:7")
 @pytest.mark.requirement("rfc9001:5.6:5")
 @pytest.mark.requirement("rfc9000:17.2.3:4")
@@ -86,6 +87,7 @@ def test_the_packets_are_0_rtt_until_there_are_1_rtt_keys() -> None:
     send(connection)
     pair.settle(200 * MS)
     types = kinds(pair, connection)
+    assert not connection.early_data.sending
     assert "0RTT" in types
     assert "0RTT" not in types[types.index("1RTT") :]
     assert pair.server_connection is not None
@@ -336,3 +338,19 @@ def test_an_application_sends_early_and_is_answered_one_round_trip_later() -> No
     sim.link("alice", "bob", up=[Delay("10ms")], down=[Delay("10ms")])
     sim.spawn("bob", server)
     assert sim.run(sim.spawn("alice", client)) == [40 * MS, 20 * MS]
+
+
+@pytest.mark.requirement("rfc9001:4.6.2:2")
+def test_an_acknowledgment_of_refused_packets_is_a_protocol_violation() -> None:
+    resumption = Resumption()
+    pair = resumption.pair(server={"tls": ServerTls(test_certificate(), ticket_key=bytes(32))})
+    connection = pair.connect()
+    send(connection)
+    pair.run(lambda: connection.handshake_confirmed)
+    pair.settle(200 * MS)
+    assert accepted(pair) == [False, False]
+    assert not connection.closed, "what was sent again may be acknowledged"
+    assert pair.server_connection is not None
+    pair.inject(pair.server_connection, encode_ack([(0, 0)], 0))
+    ended = [event for event in pair.client_events if isinstance(event, ConnectionEnded)]
+    assert [event.code for event in ended] == [PROTOCOL_VIOLATION]

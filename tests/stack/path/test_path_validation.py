@@ -104,6 +104,7 @@ def test_a_challenge_that_had_to_be_small_is_followed_by_one_of_full_size() -> N
 
 
 @pytest.mark.requirement("rfc9000:8.2.2:4")
+@pytest.mark.requirement("rfc9002:6.2.2:3")
 def test_an_answer_counts_on_whatever_path_it_comes() -> None:
     pair = Pair()
     client, server = pair.established()
@@ -115,6 +116,7 @@ def test_an_answer_counts_on_whatever_path_it_comes() -> None:
     data = next(frame.data for frame in packet.frames if isinstance(frame, PathChallengeFrame))
     pair.inject(server, encode_path_response(data))
     assert client.path.local == SECOND_ADDRESS
+    assert client.path.rtt.first_sample_at is None, "the time until the answer is no sample"
 
 
 @pytest.mark.requirement("rfc9000:8.2.2:6")
