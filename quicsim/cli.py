@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from typer.core import TyperGroup
 
 from quicsim.commands import perf
+from quicsim.commands.agent import agent
 from quicsim.commands.certs import certs
 from quicsim.commands.exits import BAD_INPUT, FAILED, INTERRUPTED, OK, Failure, errors
 from quicsim.commands.get import get
@@ -50,6 +51,7 @@ app = typer.Typer(cls=_Commands, add_completion=False, no_args_is_help=True, pre
 app.command()(serve)
 app.command()(get)
 app.command()(certs)
+app.command()(agent)
 app.command()(ping)
 app.add_typer(perf.app, name="perf")
 

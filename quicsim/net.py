@@ -43,7 +43,7 @@ class Net(Protocol):
         host: str,
         port: int,
         *,
-        trust: Trust,
+        trust: Trust | None,
         alpn: Iterable[str] = DEFAULT_ALPN,
         server_name: str | None = None,
         **options: Any,
@@ -55,7 +55,9 @@ class Net(Protocol):
 
         `trust` says which certificates are accepted: a server's Credentials accept just its own.
         `server_name` is the name to ask for, `host` by default. `options` are fields of `stack.config.Config`
-        and `stack.tls.config.ClientTls`; `tls` is another class in place of the latter (`quicsim.gnutls.GnuTlsClient`).
+        and `stack.tls.config.ClientTls`; `tls` is another class in place of the latter
+        (`quicsim.gnutls.GnuTlsClient`), or an object that makes engines (`quicsim.agent.factory.AgentTls`), beside
+        which `trust` must be None.
 
         Raises ConnectionClosed when the handshake fails, ConfigError for options that can't work and
         ValueError when there is no way to `host`.
@@ -63,12 +65,13 @@ class Net(Protocol):
         ...
 
     async def listen(
-        self, port: int, credentials: Credentials, *, alpn: Iterable[str] = DEFAULT_ALPN, **options: Any
+        self, port: int, credentials: Credentials | None, *, alpn: Iterable[str] = DEFAULT_ALPN, **options: Any
     ) -> Listener:
         """Take connections on UDP `port`, showing the certificate of `credentials`.
 
         `options` are fields of `stack.config.Config` and `stack.tls.config.ServerTls`; `tls` is another class in place
-        of the latter. Raises ConfigError for options that can't work and OSError when the port is in use.
+        of the latter, or an object that makes engines, beside which `credentials` must be None. Raises ConfigError for
+        options that can't work and OSError when the port is in use.
         """
         ...
 
@@ -89,21 +92,43 @@ async def _attempt(net: Net, job: Callable[[], Coroutine[Any, Any, None]]) -> Qu
     return None
 
 
-def client_config(trust: Trust, alpn: Iterable[str], options: dict[str, Any], *, deterministic: bool = False) -> Config:
+def client_config(
+    trust: Trust | None, alpn: Iterable[str], options: dict[str, Any], *, deterministic: bool = False
+) -> Config:
     """Return the configuration for `Net.connect`'s arguments. Raises ConfigError.
 
     `deterministic` unless the options say something else, and if the class of TLS engines has such a field.
     """
+    if _is_made(options, "trust", trust, alpn):
+        return Config(**options)
     make, tls, own = _split(options, ClientTls, {"alpn", "trust"}, deterministic)
     return Config(tls=make(trust=trust, alpn=tuple(alpn), **tls), **own)
 
 
 def server_config(
-    credentials: Credentials, alpn: Iterable[str], options: dict[str, Any], *, deterministic: bool = False
+    credentials: Credentials | None, alpn: Iterable[str], options: dict[str, Any], *, deterministic: bool = False
 ) -> Config:
     """Return the configuration for `Net.listen`'s arguments; see `client_config`. Raises ConfigError."""
+    if _is_made(options, "credentials", credentials, alpn):
+        return Config(**({"accept": True} | options))
     make, tls, own = _split(options, ServerTls, {"alpn", "credentials"}, deterministic)
     return Config(tls=make(credentials=credentials, alpn=tuple(alpn), **tls), **({"accept": True} | own))
+
+
+def _is_made(options: dict[str, Any], name: str, value: object, alpn: Iterable[str]) -> bool:
+    """Whether `tls` is a factory already, which knows protocols and keys itself. Raises ConfigError."""
+    factory = options.get("tls")
+    if factory is None or isinstance(factory, type) or not hasattr(factory, "client"):
+        if value is None and name == "trust":
+            raise ConfigError("trust = None: must say whom to trust, unless tls is an object that knows it")
+        return False
+    if value is not None or tuple(alpn) != DEFAULT_ALPN:
+        raise ConfigError(f"{name} and alpn: must be left to tls = {type(factory).__name__}(…), which has them")
+    known = sorted(field.name for field in fields(Config))
+    for option in options:
+        if option not in known:
+            raise ConfigError(f"option {option!r}: must be one of {', '.join(known)}")
+    return True
 
 
 def _split(

@@ -56,7 +56,7 @@ class SimNet:
         host: str,
         port: int,
         *,
-        trust: Trust,
+        trust: Trust | None,
         alpn: Iterable[str] = DEFAULT_ALPN,
         server_name: str | None = None,
         **options: Any,
@@ -70,7 +70,7 @@ class SimNet:
         return await connection.usable()
 
     async def listen(
-        self, port: int, credentials: Credentials, *, alpn: Iterable[str] = DEFAULT_ALPN, **options: Any
+        self, port: int, credentials: Credentials | None, *, alpn: Iterable[str] = DEFAULT_ALPN, **options: Any
     ) -> Listener:
         """Take connections on `port` of all the host's addresses, and on a preferred address; see `Net`."""
         config = server_config(credentials, alpn, options, deterministic=True)

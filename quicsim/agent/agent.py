@@ -20,7 +20,8 @@ Log = Callable[[str], None]
 
 
 class Agent:
-    """Serves any number of consumers. `clock` gives ns; `log` gets a line for each handshake that failed."""
+    """Serves any number of consumers. `clock` gives ns; `log` gets a line for each handshake that failed,
+    but not for those that their consumer took back."""
 
     def __init__(
         self,
@@ -147,7 +148,7 @@ class _Consumer:
 
     def _on_finished(self, session: Session, done: Done, reason: str) -> None:
         self.sessions.pop(session, None)
-        if done.status:
+        if done.status not in (0, errno.ECONNRESET):
             self._agent.log(f"request {done.sockfd}: {errno.errorcode.get(done.status, done.status)}: {reason}")
         self._sequence += 1
         self._send(encode(done, self._sequence))

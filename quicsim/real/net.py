@@ -128,7 +128,7 @@ class RealNet:
         host: str,
         port: int,
         *,
-        trust: Trust,
+        trust: Trust | None,
         alpn: Iterable[str] = DEFAULT_ALPN,
         server_name: str | None = None,
         **options: Any,
@@ -171,7 +171,7 @@ class RealNet:
     async def listen(
         self,
         port: int,
-        credentials: Credentials,
+        credentials: Credentials | None,
         *,
         host: str | None = None,
         alpn: Iterable[str] = DEFAULT_ALPN,

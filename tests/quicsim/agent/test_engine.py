@@ -5,14 +5,20 @@ from typing import Any
 
 import pytest
 
+import quicsim
+from links import Delay
 from quicsim.agent.factory import AgentTls, LocalAgent
 from quicsim.agent.keys import Keys
 from quicsim.certificates import test_certificate
+from quicsim.net import client_config
+from stack.errors import ConfigError
 from stack.events import ConnectionEnded, HandshakeCompleted, NewSession
 from stack.tls.certificates import Pinned
 from stack.tls.config import ClientTls, ServerTls
+from stack.tls.groups import X25519, X25519MLKEM768
 from stack.tls.psk import ExternalPsk
 from stack.wire.varint import encode_varint
+from stack.wire.versions import VERSION_2
 from tests.support.pair import Pair
 
 DATA = random.Random(5).randbytes(100_000)
@@ -73,6 +79,79 @@ def test_a_handshake_and_a_transfer_in_both_directions(bench: Bench, client: Any
         done = next(event for event in events if isinstance(event, HandshakeCompleted))
         assert (done.alpn, done.server_name, done.resumed) == ("quicsim", "localhost", False)
     assert bench.log == []
+
+
+@pytest.mark.parametrize("lost", [(), (0,), (1,), (0, 1)])
+def test_a_server_waits_for_the_whole_of_a_client_hello_in_several_packets(bench: Bench, lost: tuple[int, ...]) -> None:
+    credentials = test_certificate()
+    pair = bench.use(
+        Pair(
+            client={"tls": ClientTls(trust=credentials, groups=(X25519MLKEM768, X25519))},
+            server={"tls": AgentTls(bench.local.handshakes)},
+            drop=lambda datagram: datagram.to_server and datagram.number in lost,
+        )
+    )
+    ours, theirs = pair.established()
+    assert pair.transfer(ours, theirs, DATA)[1] == DATA
+
+
+@pytest.mark.parametrize("server", [{"retry": "always"}, {"versions": (VERSION_2,)}])
+def test_a_client_that_is_sent_back_tries_again(bench: Bench, server: dict[str, Any]) -> None:
+    pair = bench.use(Pair(client={"tls": AgentTls(bench.local.handshakes)}, server=server))
+    ours, theirs = pair.established()
+    assert pair.transfer(ours, theirs, DATA)[1] == DATA
+    assert bench.log == []
+
+
+def test_runs_of_a_simulation_with_an_agent_are_the_same() -> None:
+    digests = set()
+    for _ in range(2):
+        simulation = quicsim.Simulation(seed=3)
+        keys = Keys({(1, 2): test_certificate()}, {}, {0: Pinned(test_certificate().certificates)})
+        local = LocalAgent(keys, random.Random(4), lambda: simulation.now, print)  # noqa: B023
+        tls = AgentTls(local.handshakes)
+
+        async def serve(net: quicsim.Net, tls: AgentTls) -> None:
+            listener = await net.listen(4433, None, tls=tls)
+            conn = await listener.accept()
+            stream = await conn.accept_stream()
+            await stream.write(await stream.read_all(), end=True)
+
+        async def ask(net: quicsim.Net, tls: AgentTls) -> bytes:
+            conn = await net.connect("server", 4433, trust=None, server_name="localhost", tls=tls)
+            stream = await conn.open_stream()
+            await stream.write(DATA, end=True)
+            return await stream.read_all()
+
+        simulation.link("client", "server", up=[Delay("10ms")], down=[Delay("10ms")])
+        simulation.spawn("server", serve, tls)
+        assert simulation.run(simulation.spawn("client", ask, tls)) == DATA
+        digests.add(simulation.digest)
+        local.close()
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize(("name", "given"), [("trust", Pinned(())), ("alpn", ("h3",))])
+def test_whom_to_trust_and_what_to_speak_is_left_to_a_factory(bench: Bench, name: str, given: object) -> None:
+    options: dict[str, Any] = {"trust": None, "alpn": ("quicsim",), name: given}
+    with pytest.raises(ConfigError, match=r"trust and alpn: must be left to tls = AgentTls"):
+        client_config(options["trust"], options["alpn"], {"tls": AgentTls(bench.local.handshakes)})
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"auth": "none"}, 'auth = \'none\': must be "anon", "x509" or "psk"'),
+        ({"alpn": ()}, "alpn = (): must be one or more names of 1 to 255 bytes without commas"),
+        ({"alpn": ("a,b",)}, "alpn = ('a,b',): must be one or more names of 1 to 255 bytes without commas"),
+        ({"certificate_request": 3}, "certificate_request = 3: must be from 0 to 2"),
+        ({"receive_session_ticket": 256}, "receive_session_ticket = 256: must be from 0 to 255 seconds"),
+    ],
+)
+def test_a_factory_refuses_what_can_not_be_meant(bench: Bench, fields: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        AgentTls(bench.local.handshakes, **fields)
+    assert str(refused.value) == reason
 
 
 def ended(pair: Pair, side: str) -> ConnectionEnded:
