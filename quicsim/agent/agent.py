@@ -148,8 +148,9 @@ class _Consumer:
 
     def _on_finished(self, session: Session, done: Done, reason: str) -> None:
         self.sessions.pop(session, None)
-        if done.status not in (0, errno.ECONNRESET):
-            self._agent.log(f"request {done.sockfd}: {errno.errorcode.get(done.status, done.status)}: {reason}")
+        status = done.status or 0
+        if status not in (0, errno.ECONNRESET):
+            self._agent.log(f"request {done.sockfd}: {errno.errorcode.get(status, status)}: {reason}")
         self._sequence += 1
         self._send(encode(done, self._sequence))
         self._agent.take_requests()

@@ -159,6 +159,7 @@ def ended(pair: Pair, side: str) -> ConnectionEnded:
     return next(event for event in events if isinstance(event, ConnectionEnded))
 
 
+@pytest.mark.requirement("rfc9001:4.8:1")
 def test_the_agent_verifies_the_server_and_its_alert_closes_the_connection(bench: Bench) -> None:
     pair = bench.make(client={"keyring": 5})
     connection = pair.connect()
@@ -172,6 +173,7 @@ def test_the_agent_verifies_the_server_and_its_alert_closes_the_connection(bench
     assert bench.log == ["request 1: EACCES: the peer's certificate is not the pinned one"]
 
 
+@pytest.mark.requirement("rfc9001:8.1:2")
 def test_a_server_without_the_protocol_answers_with_the_alert_for_that(bench: Bench) -> None:
     pair = bench.make(server={"alpn": ("h3", "other")})
     connection = pair.connect()
@@ -317,6 +319,7 @@ def test_a_key_that_the_agent_does_not_have_is_named(bench: Bench) -> None:
     assert ended(pair, "client").reason == "handshake agent: the agent has no pre-shared key 9 (ENOKEY)"
 
 
+@pytest.mark.requirement("rfc9001:6:3")
 def test_messages_after_the_handshake_are_refused_without_the_agent(bench: Bench) -> None:
     key_update = bytes.fromhex("1800000100")
     for side in ("client", "server"):
