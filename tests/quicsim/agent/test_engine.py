@@ -1,14 +1,17 @@
 """Handshakes that an agent does, through the transport, in virtual time."""
 
 import random
+import socket
 from typing import Any
 
 import pytest
 
 import quicsim
 from links import Delay
+from quicsim.agent.consumer import Handshakes
 from quicsim.agent.factory import AgentTls, LocalAgent
 from quicsim.agent.keys import Keys
+from quicsim.agent.watchers import PollWatcher
 from quicsim.certificates import test_certificate
 from quicsim.net import client_config
 from stack.errors import ConfigError
@@ -19,7 +22,7 @@ from stack.tls.groups import X25519, X25519MLKEM768
 from stack.tls.psk import ExternalPsk
 from stack.wire.varint import encode_varint
 from stack.wire.versions import VERSION_2
-from tests.support.pair import Pair
+from tests.support.pair import SECOND, Pair
 
 DATA = random.Random(5).randbytes(100_000)
 ALICE = ExternalPsk(b"alice", bytes(range(32)))
@@ -330,3 +333,33 @@ def test_messages_after_the_handshake_are_refused_without_the_agent(bench: Bench
         pair.inject(sender, b"\x06" + encode_varint(offset) + bytes((len(key_update),)) + key_update)
         pair.flush()
         assert ended(pair, side).code == 0x100 | 10
+
+
+def test_a_full_queue_fails_the_connection_and_those_before_wait() -> None:
+    ours, agent = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)  # where nobody asks for requests
+    handshakes = Handshakes(ours, PollWatcher(), max_pending=3)
+    pair = Pair(client={"tls": AgentTls(handshakes)})
+    connections = [pair.connect() for _ in range(4)]
+    pair.flush()
+    assert [connection.closed for connection in connections] == [False, False, False, True]
+    assert ended(pair, "client").code == 0x100 | 80
+    assert ended(pair, "client").reason == "handshake agent: its queue is full (EAGAIN)"
+    handshakes.close()
+    agent.close()
+    pair.flush()
+    assert all(connection.closed for connection in connections)
+    reasons = [event.reason for event in pair.client_events if isinstance(event, ConnectionEnded)]
+    assert reasons[1:] == ["handshake agent: there is none (ESRCH)"] * 3
+
+
+def test_a_connection_that_is_over_takes_its_request_back() -> None:
+    ours, agent = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    handshakes = Handshakes(ours, PollWatcher(), max_pending=3)
+    pair = Pair(client={"tls": AgentTls(handshakes)})
+    for _ in range(4):
+        pair.connect().close(pair.now)
+        pair.run_for(10 * SECOND)  # until it is forgotten
+    reasons = [(event.code, event.reason) for event in pair.client_events if isinstance(event, ConnectionEnded)]
+    assert reasons == [(0, "")] * 4
+    handshakes.close()
+    agent.close()
