@@ -2,22 +2,27 @@
 
 from links.bucket import Policer, TokenBucket
 from links.burstyloss import LossCapped, LossCorrelated
+from links.codel import CoDel
 from links.corrupt import Corrupt
 from links.datagram import Address, Datagram
 from links.delay import Delay
 from links.duplicate import Duplicate
 from links.ecn import EcnMark, EcnRemark
 from links.element import DROPPED, HELD, Element, Queue, Randomness, Schedule, Server
+from links.fqcodel import FqCoDel
 from links.gilbertelliott import GilbertElliott
+from links.holdingqueue import DropHead, HoldingQueue
 from links.jitter import Jitter
 from links.loss import Loss, LossIf, LossNth, LossPattern
 from links.markovloss import LossMarkov
 from links.mtu import Mtu
 from links.nat import Nat
 from links.outage import Blackout, Outages, Suspension
+from links.pie import Pie
 from links.pipeline import Pipeline
 from links.rate import Rate
 from links.rateschedule import RateSchedule
+from links.red import Red
 from links.reorder import Reorder, ReorderDepth
 from links.taildrop import TailDrop
 from links.tap import Tap
@@ -29,14 +34,18 @@ __all__ = [
     "HELD",
     "Address",
     "Blackout",
+    "CoDel",
     "Corrupt",
     "Datagram",
     "Delay",
+    "DropHead",
     "Duplicate",
     "EcnMark",
     "EcnRemark",
     "Element",
+    "FqCoDel",
     "GilbertElliott",
+    "HoldingQueue",
     "Jitter",
     "Loss",
     "LossCapped",
@@ -48,12 +57,14 @@ __all__ = [
     "Mtu",
     "Nat",
     "Outages",
+    "Pie",
     "Pipeline",
     "Policer",
     "Queue",
     "Randomness",
     "Rate",
     "RateSchedule",
+    "Red",
     "Reorder",
     "ReorderDepth",
     "Schedule",

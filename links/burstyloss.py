@@ -11,9 +11,9 @@ class LossCorrelated(Element):
     The loss rate is `probability`, the mean length of a burst 1 / ((1 - correlation) (1 - probability)).
     """
 
-    def __init__(self, probability_: float, /, correlation: float) -> None:
+    def __init__(self, probability: float, correlation: float) -> None:
         super().__init__()
-        self.chance = CorrelatedChance(probability_, correlation)
+        self.chance = CorrelatedChance(probability, correlation)
 
     def receive(self, datagram: Datagram, now: int) -> int:
         self.received += 1
@@ -27,9 +27,9 @@ class LossCapped(Element):
     probability of 0.3 in bursts of 3 loses 29.43 %, and 0.02 in bursts of 3 loses 2.00 %.
     """
 
-    def __init__(self, probability_: float, /, burst: int) -> None:
+    def __init__(self, probability: float, burst: int) -> None:
         super().__init__()
-        self.chance = CappedChance(probability_, burst)
+        self.chance = CappedChance(probability, burst)
 
     def receive(self, datagram: Datagram, now: int) -> int:
         self.received += 1

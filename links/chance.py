@@ -1,7 +1,8 @@
 """Yes or no, again and again: what elements ask whether a datagram is among those they act on."""
 
+from links import units
 from links.element import Randomness
-from links.units import number_from, probability, whole_number
+from links.units import number_from, whole_number
 
 
 class CorrelatedChance:
@@ -12,8 +13,8 @@ class CorrelatedChance:
     one before, which also moves the share.) One draw for each answer. Raises ValueError for other arguments.
     """
 
-    def __init__(self, probability_: float, correlation: float) -> None:
-        self.probability = probability(probability_)
+    def __init__(self, probability: float, correlation: float) -> None:
+        self.probability = units.probability(probability)
         self.correlation = number_from("correlation", correlation, 0, 1, open_end=True)
         self._previous: bool | None = None
 
@@ -36,8 +37,8 @@ class CappedChance:
     `burst` is below 1.
     """
 
-    def __init__(self, probability_: float, burst: int) -> None:
-        self.probability = probability(probability_)
+    def __init__(self, probability: float, burst: int) -> None:
+        self.probability = units.probability(probability)
         self.burst = whole_number("burst", burst, 1)
         self._in_a_row = 0
 

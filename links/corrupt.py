@@ -2,10 +2,11 @@
 
 from typing import Final
 
+from links import units
 from links.chance import CappedChance
 from links.datagram import Datagram
 from links.element import Element
-from links.units import probability, whole_number
+from links.units import whole_number
 
 MODES: Final = ("bits", "bytes", "truncate")
 
@@ -23,8 +24,7 @@ class Corrupt(Element):
 
     def __init__(
         self,
-        probability_: float,
-        /,
+        probability: float,
         mode: str = "bits",
         count: int = 1,
         *,
@@ -32,14 +32,14 @@ class Corrupt(Element):
         burst: int | None = None,
     ) -> None:
         super().__init__()
-        self.probability = probability(probability_)
+        self.probability = units.probability(probability)
         if mode not in MODES:
             raise ValueError(f"mode {mode!r} of corruption: must be one of {', '.join(MODES)}")
         self.mode = mode
         self.count = whole_number("count", count, 1)
         self.within = None if within is None else whole_number("within", within, 1)
         self.corrupted = 0
-        self._chance = None if burst is None else CappedChance(probability_, burst)
+        self._chance = None if burst is None else CappedChance(probability, burst)
 
     def receive(self, datagram: Datagram, now: int) -> int:
         self.received += 1

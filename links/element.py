@@ -101,8 +101,10 @@ class Queue(Element):
     """Base of the elements that decide what waits for a Server; they stand beside it in a link's list.
 
     A datagram that a queue passes on starts to be sent at `max(now, server.idle_at)`: a first-in first-out
-    queue knows on arrival how long each datagram will wait.
+    queue knows on arrival how long each datagram will wait. One that must be the only queue of its server is `alone`.
     """
+
+    alone: ClassVar[bool] = False
 
     server: Server
 

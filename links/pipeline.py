@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from itertools import pairwise
 from typing import Final
 
 from links.datagram import Datagram
@@ -91,8 +92,8 @@ def arrange(name: str, elements: list[Element]) -> list[Element]:
     """Return the elements with each queue in front of the Rate that it feeds, and attached to it.
 
     A run of queues belongs to the Rate before it in the list, or to the one after it when there is none
-    before or that one has its queues already. Raises ValueError when a queue has no Rate beside it; `name` is
-    the link's, for this.
+    before or that one has its queues already. Raises ValueError when a queue has no Rate beside it, or must be
+    alone and is not; `name` is the link's, for this.
     """
     arranged: list[Element] = []
     waiting: list[Queue] = []  # queues that feed the next Rate
@@ -119,6 +120,11 @@ def arrange(name: str, elements: list[Element]) -> list[Element]:
             served = None
         arranged.append(element)
     _refuse(name, waiting)
+    queues = [element for element in arranged if isinstance(element, Queue)]
+    for one, other in pairwise(queues):
+        if one.server is other.server and (one.alone or other.alone):
+            single = one if one.alone else other
+            raise ValueError(f"link {name}: {type(single).__name__} must be the only queue of its Rate")
     return arranged
 
 

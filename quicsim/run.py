@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from links import Element, Rate, TailDrop
+from links import Element, HoldingQueue, Rate, TailDrop
 from quicsim import plot
 from quicsim.actions import schedule
 from quicsim.applications import APPLICATIONS, Result
@@ -196,7 +196,7 @@ async def _client(net: Net, application: ApplicationPlan, options: dict[str, Any
 def _direction(elements: list[Element]) -> Direction:
     """Return what is known of a direction, and sample its first queue from now on."""
     rates = [element.rate for element in elements if isinstance(element, Rate)]
-    queues = [element for element in elements if isinstance(element, TailDrop)]
+    queues = [element for element in elements if isinstance(element, TailDrop | HoldingQueue)]
     series: Series | None = None
     limit: int | None = None
     if queues:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import links
-from links import Element, LossIf, Queue, Server, Tap
+from links import Element, HoldingQueue, LossIf, Queue, Server, Tap
 from quicsim.plan.errors import choose
 
-_NEEDS_CODE: Final = (Element, Queue, Server, LossIf, Tap)  # base classes, and elements that take a function
+# Base classes, and elements that take a function.
+_NEEDS_CODE: Final = (Element, Queue, HoldingQueue, Server, LossIf, Tap)
 
 KINDS: Final[dict[str, type[Element]]] = {
     name.lower(): kind

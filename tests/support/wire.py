@@ -1,6 +1,6 @@
 """One link on a clock of its own, and single elements by themselves."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from itertools import count
 from random import Random
@@ -45,15 +45,25 @@ class Wire:
         self.scheduled += 1
         self._at(at, callback, *arguments)
 
-    def send(self, *times: int, size: int = 1200) -> "Wire":
-        """Send datagrams number 1, 2, … at these times and run until nothing is left."""
+    def send(self, *times: int, size: int = 1200, ecn: int = 0, ports: Sequence[int] = (1,)) -> "Wire":
+        """Send datagrams number 1, 2, … at these times, which ascend, and run until nothing is left.
+
+        They come from these `ports` by turns.
+        """
+        payload = bytes(size)
         for number, at in enumerate(times, 1):
-            packet = Datagram(bytes(size), ("10.0.0.1", 1), ("10.0.0.2", 2), sent_at=at, number=number)
-            self._at(at, self.pipeline.send, packet, at)
+            while self._events and self._events[0][0] < at:
+                self._run_next()
+            self.now = at
+            source = ("10.0.0.1", ports[(number - 1) % len(ports)])
+            self.pipeline.send(Datagram(payload, source, ("10.0.0.2", 2), ecn, at, number), at)
         while self._events:
-            self.now, _, callback, arguments = heappop(self._events)
-            callback(*arguments)
+            self._run_next()
         return self
+
+    def _run_next(self) -> None:
+        self.now, _, callback, arguments = heappop(self._events)
+        callback(*arguments)
 
     def _at(self, at: int, callback: Callable[..., object], *arguments: object) -> None:
         assert at >= self.now

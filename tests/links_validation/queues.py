@@ -1,0 +1,116 @@
+"""Queues that manage themselves, at loads that do not give way, against what then must come out."""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from math import sqrt
+
+import numpy as np
+
+from links import DROPPED, CoDel, DropHead, FqCoDel, Pie, Queue, Rate, Red, TailDrop
+from tests.links_validation.report import STANDARD_ERRORS, Row
+from tests.support.wire import Wire, bound, datagram
+
+SERVICE = 800_000  # of 1000 bytes at 10 Mbit/s, ns
+MS = 1_000_000
+
+
+def overloaded(queue: Queue, load: float, count: int, ports: Sequence[int] = (1,)) -> tuple[Wire, list[int]]:
+    """Send evenly spaced datagrams to a queue before 10 Mbit/s; return the link and the times of sending."""
+    times = [int(n * SERVICE / load) for n in range(count)]
+    return Wire(queue, Rate("10Mbps"), seed=1).send(*times, size=1000, ports=ports), times
+
+
+def waits(wire: Wire, times: list[int]) -> np.ndarray:
+    """Return how long those that arrived waited, in ms, without the first tenth of them."""
+    arrived = wire.arrivals[len(wire.arrivals) // 10 :]
+    return np.array([at - times[number - 1] - SERVICE for number, at in arrived]) / MS
+
+
+def full_queues(count: int) -> Iterator[Row]:
+    """A full queue of 10: at its tail one waits for 9 to 10 to be sent, at its head for 9 to 10 to arrive."""
+    load = 1.25
+    for queue, low, high in (
+        (TailDrop(packets=10), 9 * SERVICE, 10 * SERVICE),
+        (DropHead(packets=10), 9 * SERVICE / load, 10 * SERVICE / load),
+    ):
+        model = f"{type(queue).__name__}(10 datagrams)"
+        wire, times = overloaded(queue, load, count)
+        yield Row(model, "loss rate", len(wire.losses) / count, 1 - 1 / load, 12 / count)
+        middle, half = (low + high) / 2 / MS, (high - low) / 2 / MS
+        yield Row(model, "mean wait (ms)", float(waits(wire, times).mean()), middle, half)
+
+
+def red(count: int) -> Iterator[Row]:
+    """At a constant length the distance between drops is uniform from 1 to 1 / chance."""
+    queue, rate = Red(0, 18_000, 0.04, weight=1), Rate("10Mbps")
+    queue.attach(rate)
+    bound(queue, 1)
+    packet = datagram(1000)
+    distances = []
+    now = offered = 0
+    since = -1  # the queue must be long enough first
+    while offered < count:
+        if now:
+            offered += 1
+            since += 1
+        if queue.receive(packet, now) == DROPPED:
+            if now and since > 0:
+                distances.append(since)
+            since = 0
+            continue
+        rate.receive(packet, now)
+        if queue.queued_bytes == 10_000 or now:
+            now += SERVICE  # so that the next finds 9 waiting, as one has left
+    sample, longest = np.array(distances[1:]), 50
+    variance = (longest**2 - 1) / 12
+    error = STANDARD_ERRORS * sqrt(variance / len(sample))
+    yield Row("Red, chance 0.02", "mean distance of drops", float(sample.mean()), (longest + 1) / 2, error)
+    yield Row("Red, chance 0.02", "longest distance", float(sample.max()), longest, 0)
+    # The fourth moment of a uniform distribution is 1.8 squared variances.
+    error = STANDARD_ERRORS * sqrt(variance) * sqrt(0.8 / len(sample)) / 2
+    yield Row("Red, chance 0.02", "deviation of distances", float(sample.std()), sqrt(variance), error)
+
+
+def codel(count: int) -> Iterator[Row]:
+    """Drop n + 1 comes interval (1 + 1/√2 + … + 1/√n) after the first, at the next departure."""
+    wire, _ = overloaded(CoDel(packets=None), 1.5, count)
+    drops = [at for _, at, _, reason in wire.losses if reason == "CoDel"]
+    for number in (10, 100, 1000):
+        if number < len(drops):
+            expected = 100 * sum(1 / sqrt(n) for n in range(1, number + 1))
+            measured = (drops[number] - drops[0]) / MS
+            middle = SERVICE / 2 / MS
+            yield Row("CoDel, load 1.5", f"drop {number + 1} (ms)", measured, expected + middle, middle * 1.0001)
+    if count >= 500_000:
+        late = [at for at in drops if at > wire.now // 2]
+        share = len(late) / (count / 2)
+        yield Row("CoDel, load 1.5", "loss rate, later half", share, 1 / 3, 0.02)
+
+
+def pie(count: int) -> Iterator[Row]:
+    """The excess is dropped, and the delay comes to the target."""
+    for load in (1.1, 1.25):
+        wire, times = overloaded(Pie(), load, count)
+        delay = waits(wire, times)
+        batches = delay[: len(delay) // 20 * 20].reshape(20, -1).mean(axis=1)
+        error = STANDARD_ERRORS * float(batches.std()) / sqrt(20)
+        yield Row(f"Pie, load {load}", "mean wait (ms)", float(delay.mean()), 15, max(0.3, error))
+        late = sum(number > count // 10 for number, *_ in wire.losses) / (count * 0.9)
+        yield Row(f"Pie, load {load}", "loss rate", late, 1 - 1 / load, 0.001 + 20 / sqrt(count) / 10)
+
+
+def fq_codel(count: int) -> Iterator[Row]:
+    """Of ten datagrams at a load of 1.5 one is of each of two sparse flows and eight of a greedy one."""
+    wire, times = overloaded(FqCoDel(packets=100), 1.5, count, ports=(1, 2, *[3] * 8))
+    lost = [0, 0, 0, 0]
+    for number, *_ in wire.losses:
+        lost[min(3, (number - 1) % 10 + 1)] += 1
+    expected = 1 - (1 / 1.5 - 0.2) / 0.8  # of the greedy flow's datagrams, that which is beyond the rest of the rate
+    yield Row("FqCoDel, load 1.5", "loss, sparse flows", (lost[1] + lost[2]) / count * 5, 0, 0)
+    yield Row("FqCoDel, load 1.5", "loss, greedy flow", lost[3] / count / 0.8, expected, 200 / count)
+    sparse = [at - times[n - 1] - SERVICE for n, at in wire.arrivals if n % 10 in (1, 2)]
+    longest = max(islice(sparse, len(sparse) // 10, None)) / SERVICE
+    yield Row("FqCoDel, load 1.5", "longest sparse wait (sendings)", longest, 1, 1)
+
+
+VALIDATIONS = (full_queues, red, codel, pie, fq_codel)
