@@ -388,11 +388,11 @@ class Connection:
 
     def receive(self, data: bytes, source: Address, destination: Address, ecn: int, now: int) -> None:
         """Process a datagram. Whatever the peer did wrong becomes a CONNECTION_CLOSE here, and only here."""
-        path: Path | None = self.paths.active
-        if path is None or source != path.remote or destination != path.local:
-            path = self.migration.arrival(destination, source)
-            if path is None:
-                return  # rfc9000:9:3, rfc9000:9:7
+        active = self.paths.active
+        on_active = source == active.remote and destination == active.local
+        path = active if on_active else self.migration.arrival(destination, source)
+        if path is None:
+            return  # rfc9000:9:3, rfc9000:9:7
         self.stats.datagrams_received += 1
         self.stats.bytes_received += len(data)
         path.bytes_received += len(data)
@@ -513,8 +513,8 @@ class Connection:
     def _make_spin(self) -> SpinBit:
         return SpinBit(self.rng, self.is_client, self.config.spin_bit)
 
-    def _register(self, connection_id: bytes) -> bool:
-        return self.endpoint.register(connection_id, self)
+    def _register(self, connection_id: bytes) -> None:
+        self.endpoint.register(connection_id, self)
 
     def _unregister(self, connection_id: bytes) -> None:
         self.endpoint.unregister(connection_id)

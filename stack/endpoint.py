@@ -202,9 +202,9 @@ class Endpoint:
                 return connection_id
         return None
 
-    def register(self, connection_id: bytes, connection: Connection) -> bool:
-        """Route packets with `connection_id` to `connection`; false if another connection has the ID."""
-        return self._by_cid.setdefault(connection_id, connection) is connection
+    def register(self, connection_id: bytes, connection: Connection) -> None:
+        """Route packets with `connection_id` to `connection`, unless another connection has the ID."""
+        self._by_cid.setdefault(connection_id, connection)
 
     def unregister(self, connection_id: bytes) -> None:
         """Route them there no more."""

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Final
 
-from stack.errors import NO_VIABLE_PATH, MigrationError, TransportError
+from stack.errors import NO_VIABLE_PATH, MigrationError
 from stack.events import PathChanged, PathFailed, PathValidated
 from stack.observer import Address
 from stack.path.path import Path
@@ -241,9 +241,11 @@ class Migration:
     def _end(self, path: Path, now: int) -> None:
         """No path is left: say so if datagrams of some size do get through, else leave silently (rfc9000:9.3.2:2)."""
         closing = self._connection.closing
-        closing.fail(TransportError(NO_VIABLE_PATH, "no path to the peer is left"), now)
-        if not path.validated:
-            closing.pending = False
+        reason = "no path to the peer is left"
+        if path.validated:
+            closing.close(NO_VIABLE_PATH, reason, False, now)
+        else:
+            closing.abandon(NO_VIABLE_PATH, reason, now)
             closing.expires_at = now
 
     def _change(self, path: Path, now: int) -> None:

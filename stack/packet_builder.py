@@ -10,6 +10,7 @@ from stack.tls.engine import APPLICATION, HANDSHAKE, INITIAL
 from stack.wire import header as wire
 from stack.wire.ecn import NOT_ECT
 from stack.wire.header import KEY_PHASE_BIT, SPIN_BIT
+from stack.wire.packet_number import packet_number_length
 from stack.wire.varint import varint_size
 
 if TYPE_CHECKING:
@@ -71,6 +72,14 @@ class PacketBuilder:
         self.ecn = NOT_ECT
         self.grease = False
         self.quota = 0
+
+    def draft(self, space: "PacketNumberSpace", path: "Path", smallest_length: int = 1) -> Draft:
+        """Begin the next packet in `space`; its number takes `smallest_length` bytes or more (rfc9000:17.1:3)."""
+        number = space.next_packet_number
+        number_length = packet_number_length(number, space.largest_acked)
+        if number_length < smallest_length:
+            number_length = smallest_length
+        return Draft(space, number, number_length, self.overhead(space, number_length, path))
 
     def overhead(self, space: "PacketNumberSpace", number_length: int, path: "Path") -> int:
         """Bytes of header and tag of a packet in `space`."""

@@ -2,11 +2,10 @@
 
 from typing import TYPE_CHECKING, Final
 
-from stack.packet_builder import Draft
 from stack.path.validation import SMALLEST_PATH_MTU
 from stack.transmit import Transmit
 from stack.wire.frames import PING, encode_path_challenge, encode_path_response
-from stack.wire.packet_number import MAX_PACKET_NUMBER_LENGTH, packet_number_length
+from stack.wire.packet_number import MAX_PACKET_NUMBER_LENGTH
 
 if TYPE_CHECKING:
     from stack.connection import Connection
@@ -48,9 +47,8 @@ class ProbeDatagrams:
         connection = self._connection
         space = connection.spaces[2]
         room = min(SMALLEST_PATH_MTU, path.amplification_credit())
-        number = space.next_packet_number
-        number_length = MAX_PACKET_NUMBER_LENGTH  # rfc9000:17.1:3 packets on faster paths may overtake this one by far
-        draft = Draft(space, number, number_length, self._builder.overhead(space, number_length, path))
+        # Packets on faster paths may overtake this one by far
+        draft = self._builder.draft(space, path, MAX_PACKET_NUMBER_LENGTH)
         parts = draft.parts
         parts += [encode_path_response(data) for data in path.responses]  # rfc9000:8.2.2:7
         challenge = b""
@@ -82,9 +80,7 @@ class ProbeDatagrams:
         # The window must hold two datagrams of the new size, since finding it does not make the window larger
         if space.probes or path.window_available() < size or path.congestion.congestion_window < 2 * size:
             return b""
-        number = space.next_packet_number
-        number_length = packet_number_length(number, space.largest_acked)
-        draft = Draft(space, number, number_length, self._builder.overhead(space, number_length, path))
+        draft = self._builder.draft(space, path)
         draft.parts.append(_PING_FRAME)
         draft.size = 1
         draft.eliciting = True

@@ -14,7 +14,7 @@ from stack.tls.engine import INITIAL
 from stack.transmit import Transmit
 from stack.wire.frames import PING
 from stack.wire.header import MAX_CID_LENGTH, SMALLEST_INITIAL_DATAGRAM
-from stack.wire.packet_number import MAX_PACKET_NUMBER_LENGTH, packet_number_length
+from stack.wire.packet_number import MAX_PACKET_NUMBER_LENGTH
 
 if TYPE_CHECKING:
     from stack.connection import Connection
@@ -173,11 +173,7 @@ class Sender:
             path.app_limited = True
         if not (data or ack_due or space.probes):
             return None
-        number = space.next_packet_number
-        number_length = packet_number_length(number, space.largest_acked)
-        if connection.paths.several and number_length < SEVERAL_PATHS_LENGTH:
-            number_length = SEVERAL_PATHS_LENGTH  # rfc9000:17.1:3
-        draft = Draft(space, number, number_length, self.builder.overhead(space, number_length, path))
+        draft = self.builder.draft(space, path, SEVERAL_PATHS_LENGTH if connection.paths.several else 1)
         room -= draft.overhead
         parts, sent_frames = draft.parts, draft.sent_frames
         if acks.unsent:  # rfc9000:13.2.1:5
@@ -254,9 +250,7 @@ class Sender:
         for space in connection.spaces:
             if space.discarded or space.write_keys is None or space.next_packet_number >= space.number_limit:
                 continue
-            number = space.next_packet_number
-            number_length = packet_number_length(number, space.largest_acked)
-            draft = Draft(space, number, number_length, self.builder.overhead(space, number_length, path))
+            draft = self.builder.draft(space, path)
             frame = connection.closing.frame(space.level)
             if used + draft.overhead + len(frame) > room:
                 break

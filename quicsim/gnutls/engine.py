@@ -8,10 +8,9 @@ parameters.
 from typing import Final
 
 from quicsim.gnutls.session import Session
-from stack.errors import QuicError
 from stack.randomness import Randomness
 from stack.tls.engine import EARLY, READ, WRITE, HandshakeBytes, KeyLog, LocalTransportParameters
-from stack.tls.handshake import MAX_LABEL_SIZE, Handshake
+from stack.tls.handshake import Handshake
 from stack.tls.states import TRANSITIONS, State
 
 MAX_EXPORT: Final = 255 * 32  # bytes of keying material, whatever the suite
@@ -34,15 +33,11 @@ class GnuTlsEngine(Handshake):
         self._local = b""  # our transport parameters
         self._verified = False  # whether certificates were looked at
 
-    def export_keying_material(self, label: bytes, context: bytes, length: int) -> bytes:
-        """Return `length` bytes bound to this connection (RFC 8446 section 7.5).
+    @property
+    def _export_limit(self) -> int:
+        return MAX_EXPORT
 
-        Raises QuicError before completion, after close, or for a label or length that is too long.
-        """
-        if self._state not in (State.CLIENT_CONNECTED, State.SERVER_CONNECTED):
-            raise QuicError("keying material can be exported only when the handshake is complete")
-        if len(label) > MAX_LABEL_SIZE or not 0 <= length <= MAX_EXPORT:
-            raise QuicError(f"an exporter takes a label of up to {MAX_LABEL_SIZE} bytes and gives up to {MAX_EXPORT}")
+    def _export(self, label: bytes, context: bytes, length: int) -> bytes:
         return self._gnutls.export(label, context, length)
 
     def _forget(self) -> None:

@@ -52,7 +52,7 @@ class LocalConnectionIds:
         reset_key: bytes,
         control: ControlFrames,
         draw: Callable[[], bytes | None],
-        register: Callable[[bytes], object],
+        register: Callable[[bytes], None],
         unregister: Callable[[bytes], None],
     ) -> None:
         """`first` is the ID of the handshake, sequence number 0.

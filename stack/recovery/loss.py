@@ -371,9 +371,7 @@ class LossRecovery:
             if gone:
                 space.sent = deque(packet for packet in space.sent if packet.path is not path)
                 space.eliciting_in_flight -= sum(packet.ack_eliciting for packet in gone)
-                for packet in gone:
-                    for sent in packet.frames:
-                        sent[0].on_lost(sent, now)
+                self._tell_lost(gone, now)
         path.bytes_in_flight = 0
         self.arm(now)
 
@@ -390,9 +388,7 @@ class LossRecovery:
 
     def on_retry(self, space: PacketNumberSpace, now: int) -> None:
         """Forget what was sent in `space`, and offer it again (RFC 9002 section 6.3). Packet numbers go on."""
-        for packet in self._take_all(space):
-            for sent in packet.frames:
-                sent[0].on_lost(sent, now)
+        self._tell_lost(self._take_all(space), now)
         self.pto_count = 0
         path = self._current_path()
         path.set_datagram_size(path.datagram_size)  # a fresh congestion controller
@@ -400,10 +396,15 @@ class LossRecovery:
 
     def on_rejected(self, space: PacketNumberSpace, now: int) -> None:
         """Nobody will acknowledge the 0-RTT packets sent in `space`: take them out of flight, and offer all again."""
-        for packet in self._take_all(space):
+        self._tell_lost(self._take_all(space), now)
+        self.arm(now)
+
+    @staticmethod
+    def _tell_lost(packets: list[SentPacket], now: int) -> None:
+        """Tell the owners of what was in `packets` that it did not arrive."""
+        for packet in packets:
             for sent in packet.frames:
                 sent[0].on_lost(sent, now)
-        self.arm(now)
 
     @staticmethod
     def _take_all(space: PacketNumberSpace) -> list[SentPacket]:

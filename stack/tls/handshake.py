@@ -142,9 +142,17 @@ class Handshake:
         """
         if self._state not in (State.CLIENT_CONNECTED, State.SERVER_CONNECTED):
             raise QuicError("keying material can be exported only when the handshake is complete")
-        limit = 255 * HASH_LENGTH[SUITES[self._suite]]
+        limit = self._export_limit
         if len(label) > MAX_LABEL_SIZE or not 0 <= length <= limit:
             raise QuicError(f"an exporter takes a label of up to {MAX_LABEL_SIZE} bytes and gives up to {limit} bytes")
+        return self._export(label, context, length)
+
+    @property
+    def _export_limit(self) -> int:
+        """Bytes that can be exported at once."""
+        return 255 * HASH_LENGTH[SUITES[self._suite]]
+
+    def _export(self, label: bytes, context: bytes, length: int) -> bytes:
         # rfc8446:7.5:1
         return self._schedule.export(self._exporter_secret, label, context, length)
 

@@ -7,19 +7,12 @@ from stack.errors import MigrationError
 from stack.events import NewToken, PathChanged, PathFailed, PathValidated
 from stack.wire.decoded_frames import PathChallengeFrame, PathResponseFrame, RetireConnectionIdFrame, StreamFrame
 from stack.wire.frames import encode_path_challenge, encode_path_response
-from tests.support.pair import CLIENT_ADDRESS, MS, SECOND, SERVER_ADDRESS, Datagram, Pair
+from tests.support.pair import CLIENT_ADDRESS, MS, SECOND, SERVER_ADDRESS, Datagram, Pair, say
 
 OTHER_PORT = ("10.0.0.1", 50_001)
 ELSEWHERE = ("10.0.3.3", 3333)
 SECOND_ADDRESS = ("10.0.1.1", 1111)  # of the client
 DATA = bytes(range(256)) * 2_000
-
-
-def say(connection: Connection, data: bytes = b"hello") -> None:
-    """Send a little on a new stream."""
-    stream_id = connection.open_stream()
-    assert stream_id is not None
-    connection.write(stream_id, data)
 
 
 def to_and_from(address: tuple[str, int], datagram: Datagram) -> bool:
@@ -69,12 +62,7 @@ def test_a_download_goes_on_through_a_rebinding() -> None:
     pair.run_for(25 * MS)
     pair.rebind(ELSEWHERE)
     # Only ACKs come from the client; they are no probes
-    received, finished = bytearray(), False
-    while not finished:
-        assert pair.step()
-        chunk, finished = client.read(stream_id)
-        received += chunk
-    assert bytes(received) == DATA
+    assert pair.read_all(client, stream_id) == DATA
     assert server.path.remote == ELSEWHERE
 
 
@@ -365,12 +353,7 @@ def test_a_client_finds_another_path_when_its_first_address_dies() -> None:
     pair.run_for(15 * MS)
     pair.drop = lambda datagram: to_and_from(CLIENT_ADDRESS, datagram)
     client.migrate(SECOND_ADDRESS, pair.now, probe=False)
-    received, finished = bytearray(), False
-    while not finished:
-        assert pair.step()
-        chunk, finished = client.read(stream_id)
-        received += chunk
-    assert bytes(received) == DATA
+    assert pair.read_all(client, stream_id) == DATA
 
 
 # Congestion control and round-trip time

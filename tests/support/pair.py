@@ -265,6 +265,15 @@ class Pair:
                 raise AssertionError(f"transfer stuck at {len(received)} of {len(data)} bytes")
         return bytes(received)
 
+    def read_all(self, receiver: Connection, stream_id: int) -> bytes:
+        """Let time pass until a stream has ended at `receiver`, and return what came on it."""
+        received, finished = bytearray(), False
+        while not finished:
+            assert self.step()
+            chunk, finished = receiver.read(stream_id)
+            received += chunk
+        return bytes(received)
+
     def events_of(self, connection: Connection) -> list[Event]:
         """The list of events of a connection's side; tests may clear it."""
         return self.client_events if connection.is_client else self.server_events
@@ -301,3 +310,10 @@ class Pair:
         if transmit.destination == self.public:
             return transmit._replace(destination=CLIENT_ADDRESS)
         return None if transmit.destination in self.stale else transmit
+
+
+def say(connection: Connection, data: bytes = b"hello") -> None:
+    """Send a little on a new stream."""
+    stream_id = connection.open_stream()
+    assert stream_id is not None
+    connection.write(stream_id, data)

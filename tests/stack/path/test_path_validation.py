@@ -11,7 +11,7 @@ from stack.events import ConnectionEnded, PathFailed, PathValidated
 from stack.limits import MAX_PATH_RESPONSES, MAX_PATHS
 from stack.wire.decoded_frames import ConnectionCloseFrame, PathChallengeFrame, PathResponseFrame, PingFrame
 from stack.wire.frames import encode_path_challenge, encode_path_response
-from tests.support.pair import CLIENT_ADDRESS, MS, SERVER_ADDRESS, Datagram, Pair
+from tests.support.pair import CLIENT_ADDRESS, MS, SERVER_ADDRESS, Datagram, Pair, say
 from tests.support.recorder import Packet
 
 ELSEWHERE = ("10.0.3.3", 3333)
@@ -26,13 +26,6 @@ def carrying(pair: Pair, connection: Connection, kind: type) -> list[tuple[Datag
         for packet in packets
         if any(type(frame) is kind for frame in packet.frames)
     ]
-
-
-def say(connection: Connection, data: bytes = b"hello") -> None:
-    """Send a little on a new stream."""
-    stream_id = connection.open_stream()
-    assert stream_id is not None
-    connection.write(stream_id, data)
 
 
 def only_from(*sources: tuple[str, int]) -> Callable[[Datagram], bool]:
