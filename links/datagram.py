@@ -1,14 +1,18 @@
 """A UDP datagram on its way through a link."""
 
+from typing import Final
+
 Address = tuple[str, int]
+
+HOP_LIMIT: Final = 64  # links that a datagram takes at most: what hosts usually send with
 
 
 class Datagram:
     """One UDP datagram. Elements may change its payload, addresses and ECN codepoint in place.
 
-    `size` is the UDP payload in bytes, `ecn` the codepoint 0 to 3, `sent_at` the time in ns at which it
-    entered the link, `id` its number in the simulation. `dropped_by` and `drop_reason` are empty until an
-    element drops it.
+    `size` is the UDP payload in bytes, `ecn` the codepoint 0 to 3, `sent_at` the time in ns at which its host sent
+    it, `id` its number in the simulation, `hop_limit` the number of links that it may still take. `dropped_by` and
+    `drop_reason` are empty until an element or a router drops it.
     """
 
     __slots__ = (
@@ -16,6 +20,7 @@ class Datagram:
         "drop_reason",
         "dropped_by",
         "ecn",
+        "hop_limit",
         "id",
         "payload",
         "sent_at",
@@ -39,9 +44,12 @@ class Datagram:
         self.size = len(payload)
         self.sent_at = sent_at
         self.id = number
+        self.hop_limit = HOP_LIMIT
         self.dropped_by = ""
         self.drop_reason = ""
 
     def copy(self) -> "Datagram":
         """Return another datagram with the same contents and number, to which nothing happened yet."""
-        return Datagram(self.payload, self.source, self.destination, self.ecn, self.sent_at, self.id)
+        copy = Datagram(self.payload, self.source, self.destination, self.ecn, self.sent_at, self.id)
+        copy.hop_limit = self.hop_limit
+        return copy

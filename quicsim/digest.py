@@ -6,10 +6,10 @@ from typing import Final
 
 from links import Datagram
 
-# number, sent_at, when delivered or lost, link, ECN codepoint, lost?, payload size
+# number, sent_at, when delivered or lost, link, ECN codepoint, fate (0 delivered, 1 lost, 2 passed), payload size
 _RECORD: Final = struct.Struct("<QQQHBBI")
 
-NO_LINK: Final = 0xFFFF  # in a record: the datagram was dropped behind its link
+NO_LINK: Final = 0xFFFF  # in a record: the datagram was dropped behind its link, by a NAT or a router
 
 
 class Digest:
@@ -22,6 +22,10 @@ class Digest:
         """A datagram on the link of number `link` arrives at `at` (ns)."""
         head = _RECORD.pack(datagram.id, datagram.sent_at, at, link, datagram.ecn, 0, datagram.size)
         self._hash.update(head + datagram.payload)
+
+    def passed(self, link: int, datagram: Datagram, at: int) -> None:
+        """A datagram arrives at a router at `at` (ns). What it contains is recorded where its way ends."""
+        self._hash.update(_RECORD.pack(datagram.id, datagram.sent_at, at, link, datagram.ecn, 2, datagram.size))
 
     def lost(self, link: int, datagram: Datagram, at: int) -> None:
         """A datagram was dropped at `at` (ns) by an element, for a reason."""

@@ -22,16 +22,26 @@ FIRST_EPHEMERAL_PORT: Final = 49_152
 class Host:
     """A machine of the simulated network.
 
-    `routes` leads from a source and a destination address to the link between them; `unroutable` counts datagrams for
-    which there was none, `unreachable` those that came for a port that nobody has.
+    `routes` leads from a source and a destination address to the link that joins them; where none does,
+    `find(source, destination)` returns the link on which the way through routers begins. `unroutable` counts datagrams
+    for which there was neither, `unreachable` those that came for a port that nobody has.
     """
 
-    def __init__(self, name: str, addresses: tuple[str, ...], engine: Engine, numbers: Iterator[int]) -> None:
+    def __init__(
+        self,
+        name: str,
+        addresses: tuple[str, ...],
+        engine: Engine,
+        numbers: Iterator[int],
+        find: Callable[[str, str], Send | None] = lambda source, destination: None,
+    ) -> None:
         self.name: Final = name
         self.addresses: Final = addresses
         self.engine: Final = engine
         self.numbers: Final = numbers  # of datagrams, shared by all hosts
         self.routes: dict[tuple[str, str], Send] = {}
+        self._find: Final = find
+        self._ways: dict[tuple[str, str], Send] = {}  # through routers, those found so far
         self.taps: list[Tap] = []
         self.unroutable = 0
         self.unreachable = 0
@@ -72,11 +82,26 @@ class Host:
         """Put a datagram on the link to its destination."""
         if self.taps:
             self._show(SENT, datagram)
-        send = self.routes.get((datagram.source[0], datagram.destination[0]))
+        pair = (datagram.source[0], datagram.destination[0])
+        send = self.routes.get(pair) or self.way(*pair)
         if send is None:
             self.unroutable += 1
         else:
             send(datagram, datagram.sent_at)
+
+    def way(self, source: str, destination: str) -> Send | None:
+        """Return what puts a datagram on its way from an address of the host to another one, None if there is none."""
+        pair = (source, destination)
+        send = self.routes.get(pair) or self._ways.get(pair)
+        if send is None:
+            send = self._find(source, destination)
+            if send is not None:
+                self._ways[pair] = send
+        return send
+
+    def forget(self) -> None:
+        """Find all ways through routers anew: there are other links."""
+        self._ways.clear()
 
     def receive(self, datagram: Datagram) -> None:
         """Hand a datagram to the socket that it is for."""

@@ -10,7 +10,7 @@ from struct import Struct
 from tempfile import SpooledTemporaryFile
 from typing import IO, Final
 
-from links.datagram import Address, Datagram
+from links.datagram import HOP_LIMIT, Address, Datagram
 from quicsim.host import RECEIVED, SENT
 from quicsim.observers import Silent
 from stack.observer import ConnectionObserver, Observer
@@ -64,7 +64,7 @@ def enhanced_packet(now: int, packet: bytes, direction: str) -> bytes:
     return b"".join((start, packet, bytes(padding), options, total.to_bytes(4, "little")))
 
 
-def ip_packet(source: Address, destination: Address, payload: bytes, ecn: int = 0) -> bytes:
+def ip_packet(source: Address, destination: Address, payload: bytes, ecn: int = 0, hop_limit: int = HOP_LIMIT) -> bytes:
     """Return a UDP datagram with its IPv4 or IPv6 header; `ecn` is the codepoint 0 to 3.
 
     Raises ValueError when an address is not one, or the two are of different families.
@@ -77,9 +77,9 @@ def ip_packet(source: Address, destination: Address, payload: bytes, ecn: int = 
     checksum = -(total + int.from_bytes(padded)) % 0xFFFF or 0xFFFF  # 0 would mean none
     udp = _UDP.pack(source[1], destination[1], size, checksum) + payload
     if not is_ipv4:
-        return _IPV6.pack(6 << 28 | ecn << 20, size, UDP, 64) + host + peer + udp
-    # Don't fragment, 64 hops, and so no identification.
-    header = _IPV4.pack(0x45, ecn, size + 20, 0, 0x4000, 64, UDP, 0) + host + peer
+        return _IPV6.pack(6 << 28 | ecn << 20, size, UDP, hop_limit) + host + peer + udp
+    # Don't fragment, and so no identification.
+    header = _IPV4.pack(0x45, ecn, size + 20, 0, 0x4000, hop_limit, UDP, 0) + host + peer
     checksum = -int.from_bytes(header) % 0xFFFF
     return header[:10] + checksum.to_bytes(2) + header[12:] + udp
 
@@ -129,7 +129,7 @@ class HostCapture(Observer):
         self.count += 1
         if self._packets is None:
             self._packets = SpooledTemporaryFile(_SPOOL_MEMORY)  # noqa: SIM115 - closed by `save`
-        packet = ip_packet(datagram.source, datagram.destination, datagram.payload, datagram.ecn)
+        packet = ip_packet(datagram.source, datagram.destination, datagram.payload, datagram.ecn, datagram.hop_limit)
         self._packets.write(enhanced_packet(now, packet, direction))
 
     def save(self, write: Callable[[bytes], object]) -> None:

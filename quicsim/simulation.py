@@ -13,7 +13,9 @@ from links.units import nanoseconds
 from quicsim.digest import NO_LINK, Digest
 from quicsim.engine import Engine, Task
 from quicsim.gateway import Gateway
-from quicsim.host import Host, Tap
+from quicsim.host import Host, Send, Tap
+from quicsim.router import Router
+from quicsim.routing import Attachment, Routing
 from quicsim.simnet import SimNet
 from stack.config import Config
 from stack.endpoint import Endpoint
@@ -23,9 +25,9 @@ T = TypeVar("T")
 
 
 class Link:
-    """A link between hosts `a` and `b`: `up` leads from a to b, `down` from b to a."""
+    """A link between `a` and `b`, hosts or routers: `up` leads from a to b, `down` from b to a."""
 
-    def __init__(self, a: Host, b: Host, up: Pipeline, down: Pipeline) -> None:
+    def __init__(self, a: Host | Router, b: Host | Router, up: Pipeline, down: Pipeline) -> None:
         self.a: Final = a
         self.b: Final = b
         self.up: Final = up
@@ -49,6 +51,7 @@ class Simulation:
         self.seed: Final = seed
         self.engine: Final = Engine()
         self.hosts: Final[dict[str, Host]] = {}
+        self.routers: Final[dict[str, Router]] = {}
         self.links: Final[dict[str, Link]] = {}  # by name, such as "alice-bob"
         self.nats: Final[dict[str, Nat]] = {}  # by the host or the address that they stand before
         self._observer = observer
@@ -57,6 +60,8 @@ class Simulation:
         self._receivers: dict[str, Callable[[Datagram], None]] = {}  # of what comes for an address
         self._gateways: dict[str, Gateway] = {}  # by inside address
         self._nets: dict[str, SimNet] = {}
+        self._routing = Routing()
+        self._with_ways: dict[str, Host | Router] = {}  # those that have found ways through routers
         self._digest = Digest()
         self._numbers = count()
 
@@ -78,6 +83,8 @@ class Simulation:
         """
         given = tuple(str(ipaddress.ip_address(address)) for address in addresses)
         known = self.hosts.get(name)
+        if name in self.routers:
+            raise ValueError(f"host {name}: must have another name, {name} is a router")
         if known is not None:
             if given and given != known.addresses:
                 raise ValueError(f"host {name} has the addresses {', '.join(known.addresses)} already")
@@ -85,11 +92,27 @@ class Simulation:
         if not given:
             given = (str(ipaddress.IPv4Address("10.0.0.0") + len(self.hosts) + 1),)
         self._check_unused(given)
-        self.hosts[name] = host = Host(name, given, self.engine, self._numbers)
+        self.hosts[name] = host = Host(name, given, self.engine, self._numbers, partial(self._way_from, name))
         self._owners.update(dict.fromkeys(given, host))
         self._receivers.update(dict.fromkeys(given, host.receive))
         self._nets[name] = SimNet(self, host)
         return host
+
+    def router(self, name: str) -> Router:
+        """Return the router of this name, which is made at its first mention.
+
+        Links join it with hosts and other routers; it has no addresses of its own. Raises ValueError when a host has
+        the name: a link's end that is no router yet is a host.
+        """
+        if name in self.hosts:
+            raise ValueError(
+                f"router {name}: must have another name, {name} is a host (make routers before their links)"
+            )
+        if name not in self.routers:
+            lose = partial(self._digest.lost, NO_LINK)
+            self.routers[name] = Router(name, partial(self._way_through, name), lose)
+            self._routing.add(name)
+        return self.routers[name]
 
     def nat(
         self,
@@ -104,13 +127,14 @@ class Simulation:
         It translates the addresses of its IP version on all links that are made afterwards. Raises ValueError for an
         address that is in use, or when there is a link or another NAT already.
         """
-        host, addresses = self._end(inside)
+        host, addresses = self._addresses_of(inside)
         nat = Nat(outside, idle_timeout=idle_timeout, symmetric=symmetric)
         addresses = tuple(address for address in addresses if _same_version(address, nat.outside[0]))
         self._check_unused(nat.outside)
         if not addresses or any(address in self._gateways for address in addresses):
             raise ValueError(f"NAT of {inside}: must have an address of its IP version before it, and no other NAT")
-        if any(source in addresses for source, _ in host.routes):
+        linked = {source for source, _ in host.routes}
+        if any(address in linked or self._routing.routers_of(address) for address in addresses):
             raise ValueError(f"NAT of {inside}: must be there before the links that it stands in front of")
         gateway = Gateway(nat, host, partial(self._digest.lost, NO_LINK))
         self._gateways.update(dict.fromkeys(addresses, gateway))
@@ -119,40 +143,99 @@ class Simulation:
         self.nats[inside] = nat
         return nat
 
-    def link(self, a: str, b: str, up: Iterable[Element] = (), down: Iterable[Element] = ()) -> Link:
-        """Join two hosts: `up` are the elements from `a` to `b`, `down` those from `b` to `a`.
+    def link(self, a: str, b: str, up: Iterable[Element] = (), down: Iterable[Element] = (), *, cost: int = 1) -> Link:
+        """Join two hosts or routers: `up` are the elements from `a` to `b`, `down` those from `b` to `a`.
 
-        Instead of a host, `a` or `b` may be one of its addresses: then the link is that address's alone. Raises
-        ValueError when the two are joined already or are the same host, or an element can't be used.
+        Instead of a host, `a` or `b` may be one of its addresses: then the link is that address's alone. A datagram
+        takes the link that joins the addresses it goes from and to; if there is none, the way through routers whose
+        links have the least `cost` in sum.
+
+        Raises ValueError when the two are joined already or are the same, or an element or the cost can't be used.
         """
         (one, ours), (other, theirs) = self._end(a), self._end(b)
         pairs = [(x, y) for x in ours for y in theirs if _same_version(x, y)]
-        if one is other or not pairs or any(pair in one.routes for pair in pairs):
-            raise ValueError(
-                f"link {a}-{b}: must join two hosts that no link joins yet, with addresses of one IP version"
-            )
+        if one is other or self._are_joined(one, ours, other, theirs):
+            raise ValueError(f"link {a}-{b}: must join two hosts or routers that no link joins yet")
+        if isinstance(one, Host) and isinstance(other, Host) and not pairs:
+            raise ValueError(f"link {a}-{b}: must join two hosts with addresses of one IP version")
+        if cost < 1:
+            raise ValueError(f"link {a}-{b}: cost {cost}: must be 1 or more")
         number = 2 * len(self.links)
-        link = Link(
-            one,
-            other,
-            self._pipeline(number, f"{a}>{b}", up),
-            self._pipeline(number + 1, f"{b}>{a}", down),
-        )
-        for x, y in pairs:
-            self._route(one, x, y, link.up)
-            self._route(other, y, x, link.down)
-        self.links[f"{a}-{b}"] = link
+        if number + 1 >= NO_LINK:
+            raise ValueError(f"link {a}-{b}: a simulation has {NO_LINK // 2} links at most")
+        up_way = self._pipeline(number, f"{a}>{b}", up, other)
+        down_way = self._pipeline(number + 1, f"{b}>{a}", down, one)
+        if isinstance(one, Router) and isinstance(other, Router):
+            self._routing.join(one.name, other.name, cost, up_way, down_way)
+        elif isinstance(other, Router):
+            self._routing.attach(ours, self._outside(ours), Attachment(other.name, cost, up_way, down_way))
+        elif isinstance(one, Router):
+            self._routing.attach(theirs, self._outside(theirs), Attachment(one.name, cost, down_way, up_way))
+        else:
+            for x, y in pairs:
+                self._route(one, x, y, up_way)
+                self._route(other, y, x, down_way)
+        for found in self._with_ways.values():
+            found.forget()
+        self._with_ways.clear()
+        self.links[f"{a}-{b}"] = link = Link(one, other, up_way, down_way)
         return link
+
+    def _are_joined(
+        self, one: Host | Router, ours: tuple[str, ...], other: Host | Router, theirs: tuple[str, ...]
+    ) -> bool:
+        """Whether a link joins two routers, or a router or another host with any of the addresses."""
+        if isinstance(one, Host):
+            if isinstance(other, Host):
+                return any((x, y) in one.routes for x in ours for y in theirs)
+            return any(other.name in self._routing.routers_of(address) for address in ours)
+        if isinstance(other, Host):
+            return any(one.name in self._routing.routers_of(address) for address in theirs)
+        return f"{one.name}-{other.name}" in self.links or f"{other.name}-{one.name}" in self.links
 
     def _route(self, host: Host, local: str, remote: str, link: Pipeline) -> None:
         """Let what a host sends from `local` to `remote`, or to a NAT before it, take a link."""
-        near, far = self._gateways.get(local), self._gateways.get(remote)
-        send = link.send if near is None else near.way(link.send)
-        for address in (remote,) if far is None else far.nat.outside:
+        send = self._sender(local, link)
+        for address in self._outside((remote,)):
             host.routes[local, address] = send
 
-    def _end(self, end: str) -> tuple[Host, tuple[str, ...]]:
-        """Return the host that an end of a link stands for, and those of its addresses that do."""
+    def _sender(self, local: str, link: Pipeline) -> Send:
+        """Return what puts datagrams from an address on a link, through the NAT before the address if there is one."""
+        gateway = self._gateways.get(local)
+        return link.send if gateway is None else gateway.way(link.send)
+
+    def _outside(self, addresses: Iterable[str]) -> list[str]:
+        """Return the addresses under which others reach these: their NATs' where they have one."""
+        outside: dict[str, None] = {}
+        for address in addresses:
+            gateway = self._gateways.get(address)
+            outside.update(dict.fromkeys((address,) if gateway is None else gateway.nat.outside))
+        return list(outside)
+
+    def _way_from(self, host: str, source: str, destination: str) -> Send | None:
+        """Return what puts datagrams of a host on their way through routers, None if there is no way."""
+        link = self._routing.way_from(source, destination) if _same_version(source, destination) else None
+        if link is None:
+            return None
+        self._with_ways[host] = self.hosts[host]
+        return self._sender(source, link)
+
+    def _way_through(self, router: str, destination: str) -> Send | None:
+        """Return what puts datagrams of a router on their way, None if there is no way."""
+        link = self._routing.way_through(router, destination)
+        if link is None:
+            return None
+        self._with_ways[router] = self.routers[router]
+        return link.send
+
+    def _end(self, end: str) -> tuple[Host | Router, tuple[str, ...]]:
+        """Return what an end of a link stands for, and those addresses of a host that do."""
+        if end in self.routers:
+            return self.routers[end], ()
+        return self._addresses_of(end)
+
+    def _addresses_of(self, end: str) -> tuple[Host, tuple[str, ...]]:
+        """Return the host that is named or has the named address, and all its addresses, or that one."""
         if end not in self.hosts and _is_address(end):
             address = str(ipaddress.ip_address(end))
             owner = self._owners.get(address)
@@ -213,7 +296,7 @@ class Simulation:
             raise ValueError(f"host {host!r}: must be one of {', '.join(self.hosts)}, or an address of theirs")
         for remote in candidates:
             for local in source.addresses:
-                if (local, remote) in source.routes:
+                if source.way(local, remote) is not None:
                     return local, remote
         raise ValueError(f"host {host!r}: no link leads there from {source.name}")
 
@@ -227,19 +310,27 @@ class Simulation:
         """Return a new random stream, which depends on the seed and `name` alone."""
         return Random(int.from_bytes(hashlib.sha256(f"{self.seed}/{name}".encode()).digest()))
 
-    def _pipeline(self, number: int, name: str, elements: Iterable[Element]) -> Pipeline:
+    def _pipeline(self, number: int, name: str, elements: Iterable[Element], end: Host | Router) -> Pipeline:
+        """Make one direction of a link, which leads to `end`."""
+        deliver = (
+            partial(self._pass, number, end.receive) if isinstance(end, Router) else partial(self._deliver, number)
+        )
         return Pipeline(
             name,
             elements,
             rng=self.random,
             schedule=self.engine.schedule,
-            deliver=partial(self._deliver, number),
+            deliver=deliver,
             lose=partial(self._digest.lost, number),
         )
 
     def _deliver(self, link: int, datagram: Datagram, at: int) -> None:
         self._digest.delivered(link, datagram, at)
         self.engine.schedule(at, self._receivers[datagram.destination[0]], datagram)
+
+    def _pass(self, link: int, receive: Callable[[Datagram, int], object], datagram: Datagram, at: int) -> None:
+        self._digest.passed(link, datagram, at)
+        self.engine.schedule(at, receive, datagram, at)
 
 
 def _same_version(one: str, other: str) -> bool:

@@ -110,7 +110,7 @@ def test_hosts_get_addresses_in_order_of_mention_or_as_asked() -> None:
         sim.host("fourth", addresses=["192.0.2.7"])
     with pytest.raises(ValueError, match=r"host first has the addresses 10\.0\.0\.1 already"):
         sim.host("first", addresses=["192.0.2.1"])
-    with pytest.raises(ValueError, match="must join two hosts that no link joins yet"):
+    with pytest.raises(ValueError, match="must join two hosts or routers that no link joins yet"):
         sim.link("second", "third")
 
 
