@@ -1,6 +1,6 @@
 """Network address translation: what stands between a host and its links, and now and then forgets it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from ipaddress import ip_address
 from typing import Final
 
@@ -26,16 +26,21 @@ class _Mapping:
 class Nat:
     """Translates the source of what leaves and the destination of what comes back (RFC 4787's terms).
 
-    `outside` are its IP addresses, of which it uses the first; ports are given in order from 20000 up. Mapping and
-    filtering are independent of the peer's address, or both dependent on it if the NAT is `symmetric`. A mapping
-    through which nothing has left for `idle_timeout` (ns or text such as "30s") is forgotten; None: never. What comes
-    for an address without a mapping is dropped.
+    `outside` are its IP addresses, of which it uses the first; ports are given in order from 20000 up, or are what
+    `ports(address)` gives. Mapping and filtering are independent of the peer's address, or both dependent on it if the
+    NAT is `symmetric`. A mapping through which nothing has left for `idle_timeout` (ns or text such as "30s") is
+    forgotten; None: never. What comes for an address without a mapping is dropped.
 
     Raises ValueError when there is no outside address, or one of another IP version than the first.
     """
 
     def __init__(
-        self, outside: Iterable[str], *, idle_timeout: int | str | None = None, symmetric: bool = False
+        self,
+        outside: Iterable[str],
+        *,
+        idle_timeout: int | str | None = None,
+        symmetric: bool = False,
+        ports: Callable[[str], int] | None = None,
     ) -> None:
         self.outside: Final = tuple(str(ip_address(address)) for address in outside)
         if len({":" in address for address in self.outside}) != 1:
@@ -46,6 +51,7 @@ class Nat:
         self.idle_timeout_ns: Final = None if idle_timeout is None else nanoseconds(idle_timeout)
         self.dropped = 0
         self._address = self.outside[0]
+        self._ports = ports
         self._next_port = FIRST_PORT
         self._by_inside: dict[tuple[Address, Address | None], _Mapping] = {}
         self._by_outside: dict[Address, _Mapping] = {}
@@ -97,23 +103,35 @@ class Nat:
                 mapping.outside = (self._address, mapping.outside[1])
                 self._add(mapping)
 
+    def forget_idle(self, now: int) -> None:
+        """Forget the mappings that nothing has left through for the idle timeout, at `now` (ns)."""
+        for mapping in [each for each in self._by_outside.values() if self._expired(each, now)]:
+            self._forget(mapping)
+
     def _map(self, inside: Address, remote: Address | None, now: int) -> _Mapping:
         old = self._by_inside.get((inside, remote))
         if old is not None:
-            del self._by_outside[old.outside]
+            self._forget(old)
+        outside = self._next_free(now) if self._ports is None else (self._address, self._ports(self._address))
+        mapping = _Mapping(inside, outside, remote, now)
+        self._add(mapping)
+        return mapping
+
+    def _next_free(self, now: int) -> Address:
         for _ in range(FIRST_PORT, LAST_PORT + 1):
             outside = (self._address, self._next_port)
             self._next_port = self._next_port + 1 if self._next_port < LAST_PORT else FIRST_PORT
             holder = self._by_outside.get(outside)
-            if holder is None or self._expired(holder, now):
-                break
-        else:
-            raise RuntimeError(f"the NAT at {self._address} has no port left")
-        if holder is not None:
-            del self._by_inside[holder.inside, holder.remote]
-        mapping = _Mapping(inside, outside, remote, now)
-        self._add(mapping)
-        return mapping
+            if holder is None:
+                return outside
+            if self._expired(holder, now):
+                self._forget(holder)
+                return outside
+        raise RuntimeError(f"the NAT at {self._address} has no port left")
+
+    def _forget(self, mapping: _Mapping) -> None:
+        del self._by_inside[mapping.inside, mapping.remote]
+        del self._by_outside[mapping.outside]
 
     def _add(self, mapping: _Mapping) -> None:
         self._by_inside[mapping.inside, mapping.remote] = mapping

@@ -54,13 +54,16 @@ def decryption_secrets(key_log: bytes) -> bytes:
     return _block(10, _BLOCK.pack(TLS_KEY_LOG, len(key_log)) + _padded(key_log))
 
 
-def enhanced_packet(now: int, packet: bytes, direction: str) -> bytes:
-    """Return the block of an IP packet seen at `now` (ns), RECEIVED or SENT (section 4.3)."""
+def enhanced_packet(now: int, packet: bytes, direction: str, interface: int = 0) -> bytes:
+    """Return the block of an IP packet seen at `now` (ns), RECEIVED or SENT (section 4.3).
+
+    Interfaces are numbered from 0, in the order of their descriptions.
+    """
     size = len(packet)
     options = _PACKET_OPTIONS[direction]
     padding = -size % 4
     total = 32 + size + padding + len(options)
-    start = _PACKET.pack(6, total, 0, now >> 32, now & 0xFFFFFFFF, size, size)
+    start = _PACKET.pack(6, total, interface, now >> 32, now & 0xFFFFFFFF, size, size)
     return b"".join((start, packet, bytes(padding), options, total.to_bytes(4, "little")))
 
 

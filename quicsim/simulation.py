@@ -1,6 +1,5 @@
 """The simulation: hosts, links and applications in virtual time. Same seed, same bytes, same nanosecond."""
 
-import hashlib
 import ipaddress
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
@@ -16,6 +15,7 @@ from quicsim.gateway import Gateway
 from quicsim.host import Host, Send, Tap
 from quicsim.router import Router
 from quicsim.routing import Attachment, Routing
+from quicsim.seeds import random_stream
 from quicsim.simnet import SimNet
 from stack.config import Config
 from stack.endpoint import Endpoint
@@ -308,7 +308,7 @@ class Simulation:
 
     def random(self, name: str) -> Random:
         """Return a new random stream, which depends on the seed and `name` alone."""
-        return Random(int.from_bytes(hashlib.sha256(f"{self.seed}/{name}".encode()).digest()))
+        return random_stream(self.seed, name)
 
     def _pipeline(self, number: int, name: str, elements: Iterable[Element], end: Host | Router) -> Pipeline:
         """Make one direction of a link, which leads to `end`."""

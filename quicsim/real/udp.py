@@ -31,15 +31,19 @@ _PMTUDISC_PROBE: Final = 3  # don't fragment, and leave it to us to find what fi
 _SOL_UDP: Final = 17
 _UDP_SEGMENT: Final = 103
 _UDP_GRO: Final = 104
+_SO_TIMESTAMPNS: Final = 35
+_SO_MEMINFO: Final = 55
 
 _ECN_MASK: Final = 0x03
 _BUFFER: Final = 65_535  # bytes of what one call may receive
 _SOCKET_BUFFER: Final = 4 << 20  # bytes, as far as the kernel allows it
 _MAX_SEGMENTS: Final = 64  # datagrams in one call, and together no more bytes than an IP packet may have
 _MAX_BATCH: Final = 65_000
-_ANCILLARY: Final = socket.CMSG_SPACE(20) + 2 * socket.CMSG_SPACE(4)
+_ANCILLARY: Final = socket.CMSG_SPACE(20) + 2 * socket.CMSG_SPACE(4) + socket.CMSG_SPACE(16)
 _INT: Final = struct.Struct("=i")
 _U16: Final = struct.Struct("=H")
+_TIMESPEC: Final = struct.Struct("=qq")
+_MEMINFO: Final = struct.Struct("=9I")  # the last one counts drops
 
 Ancillary = list[tuple[int, int, bytes]]
 
@@ -56,19 +60,28 @@ class Received(NamedTuple):
 class UdpSocket:
     """A UDP socket that never waits, bound to one address; "0.0.0.0" and "::" stand for all of their family.
 
-    `gso` and `gro` tell whether the kernel takes and gives several datagrams at a time.
+    `gso` and `gro` tell whether the kernel takes and gives several datagrams at a time, `is_wildcard` whether all
+    addresses of the family are meant. `refused` counts datagrams that the system did not take. Without `report_errors`
+    what the network reports, such as a closed port, is neither told nor in the way of the next datagram. With
+    `timestamps`, `received_at` is when the latest batch came, in ns since 1970; 0 where the kernel does not tell.
     """
 
-    def __init__(self, host: str, port: int = 0) -> None:
+    def __init__(self, host: str, port: int = 0, *, report_errors: bool = True, timestamps: bool = False) -> None:
         """Raises OSError with a message that names the address when it can't be bound."""
+        self.refused = 0
+        self.received_at = 0
         self._is_ipv6 = ":" in host
         family = socket.AF_INET6 if self._is_ipv6 else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-        self._is_wildcard = host in ("0.0.0.0", "::")
+        self.is_wildcard: Final = host in ("0.0.0.0", "::")
         self._level = socket.IPPROTO_IPV6 if self._is_ipv6 else socket.IPPROTO_IP
         self.gso = self._try(_SOL_UDP, _UDP_SEGMENT, 0)
         self.gro = self._try(_SOL_UDP, _UDP_GRO, 1)
         self._set_options()
+        if timestamps:
+            self._try(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        if report_errors:
+            self._try(self._level, _IPV6_RECVERR if self._is_ipv6 else _IP_RECVERR, 1)
         try:
             self._socket.bind((host, port))
         except OSError as error:
@@ -86,14 +99,12 @@ class UdpSocket:
             self._try(self._level, _IPV6_RECVTCLASS, 1)
             self._try(self._level, _IPV6_AUTOFLOWLABEL, 1)  # rfc9000:9.7:1 each flow one of its own
             self._try(self._level, _IPV6_MTU_DISCOVER, _PMTUDISC_PROBE)
-            self._try(self._level, _IPV6_RECVERR, 1)
-            if self._is_wildcard:
+            if self.is_wildcard:
                 self._try(self._level, _IPV6_RECVPKTINFO, 1)
         else:
             self._try(self._level, _IP_RECVTOS, 1)
             self._try(self._level, _IP_MTU_DISCOVER, _PMTUDISC_PROBE)
-            self._try(self._level, _IP_RECVERR, 1)
-            if self._is_wildcard:
+            if self.is_wildcard:
                 self._try(self._level, _IP_PKTINFO, 1)
 
     def _try(self, level: int, option: int, value: int) -> bool:
@@ -111,9 +122,18 @@ class UdpSocket:
         """Close the socket."""
         self._socket.close()
 
+    @property
+    def overflowed(self) -> int:
+        """Datagrams that came and found the receive buffer full; 0 where the system can't tell."""
+        try:
+            info = self._socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+        except OSError:
+            return 0
+        return int(_MEMINFO.unpack(info)[-1]) if len(info) == _MEMINFO.size else 0
+
     def sends_from(self, address: Address) -> bool:
         """Whether datagrams with this source address leave through this socket."""
-        if self._is_wildcard:
+        if self.is_wildcard:
             return address[1] == self.address[1] and (":" in address[0]) == self._is_ipv6
         return address == self.address
 
@@ -133,6 +153,9 @@ class UdpSocket:
                 ecn = data[0] & _ECN_MASK
             elif level == self._level and kind in (_IP_PKTINFO, _IPV6_PKTINFO):
                 destination = (self._local_host(data), self.address[1])
+            elif level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
+                seconds, nanoseconds = _TIMESPEC.unpack_from(data)
+                self.received_at = seconds * 1_000_000_000 + nanoseconds
         view = memoryview(self._buffer)
         peer = (source[0], source[1])
         return [
@@ -177,6 +200,8 @@ class UdpSocket:
                     self.gso = error.errno == errno.EMSGSIZE  # this interface can't; for good, unless it was the size
                     for each in batch:
                         self._send_one(each)
+                else:
+                    self.refused += len(batch)
             done += len(batch)
         return done
 
@@ -184,7 +209,7 @@ class UdpSocket:
         try:
             self._socket.sendmsg([transmit.payload], self._ancillary([transmit]), 0, transmit.destination)
         except OSError:
-            return
+            self.refused += 1
 
     def _ancillary(self, batch: "Sequence[Transmit]") -> Ancillary:
         first = batch[0]
@@ -194,7 +219,7 @@ class UdpSocket:
         if first.ecn:
             kind = _IPV6_TCLASS if self._is_ipv6 else _IP_TOS
             ancillary.append((self._level, kind, _INT.pack(first.ecn)))
-        if self._is_wildcard and first.source[0] != self.address[0]:
+        if self.is_wildcard and first.source[0] != self.address[0]:
             ancillary.append(self._source(first.source[0]))
         return ancillary
 

@@ -1,0 +1,169 @@
+"""The relay's link with an injected clock: delays, fates, NAT, counters."""
+
+from random import Random
+
+import pytest
+
+from links import Datagram, Delay, Duplicate, Element, Jitter, Loss, LossCapped, Nat, Rate, TailDrop
+from quicsim import Simulation
+from quicsim.relay.counters import Lateness
+from quicsim.relay.link import RelayedLink
+
+MS = 10**6
+CLIENT = ("127.0.0.1", 1000)
+SERVER = ("127.0.0.1", 4433)
+OUTSIDE = ("127.0.0.9", 20_000)
+
+
+class Bench:
+    """A link, and what came out of it: (time, payload, source, destination)."""
+
+    def __init__(self, up: list[Element], down: list[Element], seed: int = 1, **options: object) -> None:
+        self.to_server: list[tuple[int, bytes]] = []
+        self.to_client: list[tuple[int, bytes]] = []
+        self.seen: list[Datagram] = []
+        self.nat = Nat(["127.0.0.9", "127.0.0.10"], **options)  # type: ignore[arg-type]
+        self.link = RelayedLink(
+            up, down, nat=self.nat, seed=seed, to_server=self._reach_server, to_client=self._reach_client
+        )
+
+    def _reach_server(self, datagram: Datagram, at: int) -> None:
+        self.to_server.append((at, datagram.payload))
+        self.seen.append(datagram)
+
+    def _reach_client(self, datagram: Datagram, at: int) -> None:
+        self.to_client.append((at, datagram.payload))
+        self.seen.append(datagram)
+
+    def up(self, payload: bytes, now: int) -> None:
+        self.link.send_up(Datagram(payload, CLIENT, SERVER), now)
+
+    def down(self, payload: bytes, now: int, to: tuple[str, int] = OUTSIDE) -> None:
+        self.link.send_down(Datagram(payload, SERVER, to), now)
+
+
+def test_each_direction_has_its_elements_and_nothing_arrives_before_its_time() -> None:
+    bench = Bench([Delay("15ms")], [Delay("20ms")])
+    bench.up(b"ask", 5)
+    bench.link.timeline.run(15 * MS + 4)
+    assert bench.to_server == []
+    bench.link.timeline.run(15 * MS + 5)
+    assert bench.to_server == [(15 * MS + 5, b"ask")]
+    bench.down(b"answer", 16 * MS)
+    assert bench.link.timeline.next_at == 36 * MS
+    bench.link.timeline.run(99 * MS)
+    assert bench.to_client == [(36 * MS, b"answer")]
+    there, back = bench.seen
+    assert (there.source, there.destination) == (OUTSIDE, SERVER)
+    assert (back.source, back.destination) == (SERVER, CLIENT)
+
+
+def test_a_late_run_does_not_shift_what_comes_behind() -> None:
+    bench = Bench([Rate("10Mbps", 30), Delay("15ms")], [])
+    for _ in range(3):
+        bench.up(bytes(1252), 0)
+    bench.link.timeline.run(10**9)
+    assert [at for at, _ in bench.to_server] == [15 * MS + 1_025_600 * number for number in (1, 2, 3)]
+
+
+def test_a_datagram_that_was_read_late_leaves_as_if_it_were_not() -> None:
+    """The relay may be busy when a datagram comes: what counts is when it came."""
+    bench = Bench([Delay("5ms")], [Delay("5ms")])
+    bench.up(b"one", 0)
+    bench.link.timeline.run(9 * MS)
+    bench.up(b"two", 8 * MS)
+    bench.link.timeline.run(20 * MS)
+    assert bench.to_server == [(5 * MS, b"one"), (13 * MS, b"two")]
+
+
+def test_time_does_not_go_back_for_elements_that_act_themselves() -> None:
+    bench = Bench([Jitter("3ms"), Rate("10Mbps"), Delay("1ms")], [])
+    for number in range(50):
+        bench.up(bytes(100 + number), number * MS // 2)
+        if number % 10 == 0:
+            bench.link.timeline.run((number + 2) * MS // 2)
+    bench.link.timeline.run(10**9)
+    times = [at for at, _ in bench.to_server]
+    assert len(times) == 50
+    assert times == sorted(times)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_same_datagrams_meet_the_fates_that_they_meet_in_a_simulation(seed: int) -> None:
+    def elements() -> list[Element]:
+        return [LossCapped(0.3, 3), Loss(0.05), Duplicate(0.1)]
+
+    simulation = Simulation(seed)
+    link = simulation.link("client", "server", elements(), elements())
+    bench = Bench(elements(), elements(), seed)
+    bench.up(b"", 0)  # for the NAT
+    link.up.send(Datagram(b"", ("10.0.0.1", 1), ("10.0.0.2", 1)), 0)
+    arrived: list[bytes] = []
+    simulation.tap("client", lambda _, now, direction, datagram: arrived.append(datagram.payload))
+    for number in range(500):
+        payload = number.to_bytes(2)
+        bench.down(payload, number)
+        simulation.at(number, link.down.send, Datagram(payload, ("10.0.0.2", 1), ("10.0.0.1", 1)), number)
+    simulation.run()
+    bench.link.timeline.run(10**9)
+    assert [payload for _, payload in bench.to_client] == arrived
+    assert bench.link.down.lost == link.down.lost > 100
+
+
+def test_another_seed_loses_others() -> None:
+    def lost(seed: int) -> list[bytes]:
+        bench = Bench([Loss(0.5)], [], seed)
+        for number in range(64):
+            bench.up(bytes([number]), number)
+        bench.link.timeline.run(10**9)
+        return [payload for _, payload in bench.to_server]
+
+    assert lost(1) == lost(1)
+    assert lost(1) != lost(2)
+
+
+def test_after_a_rebinding_the_old_address_leads_nowhere_even_for_what_is_under_way() -> None:
+    bench = Bench([Delay("1ms")], [Delay("10ms")])
+    bench.up(b"one", 0)
+    bench.down(b"early", 2 * MS)
+    bench.down(b"under way", 5 * MS)
+    bench.link.timeline.run(12 * MS)
+    bench.nat.rebind()
+    bench.up(b"two", 13 * MS)
+    bench.link.timeline.run(20 * MS)
+    bench.down(b"to the new one", 21 * MS, ("127.0.0.9", 20_001))
+    bench.link.timeline.run(40 * MS)
+    assert [payload for _, payload in bench.to_client] == [b"early", b"to the new one"]
+    assert bench.nat.dropped == 1
+    assert [each.source for each in bench.seen if each.destination == SERVER] == [OUTSIDE, ("127.0.0.9", 20_001)]
+    assert bench.link.down.forwarded == 2
+
+
+def test_counters_tell_what_each_element_dropped_and_why() -> None:
+    bench = Bench([Rate("1Mbps"), TailDrop(packets=2), Loss(1.0), Delay("1ms")], [])
+    for _ in range(5):
+        bench.up(bytes(1000), 0)
+    bench.link.timeline.run(10**9)
+    up = bench.link.up
+    assert (up.name, up.received, up.received_bytes, up.forwarded, up.lost) == ("client>server", 5, 5000, 0, 5)
+    assert [(each.name, each.received, each.dropped) for each in up.elements] == [
+        ("client>server/TailDrop", 5, {"queue full": 2}),
+        ("client>server/Rate", 3, {}),
+        ("client>server/Loss", 3, {"loss": 3}),
+        ("client>server/Delay", 0, {}),
+    ]
+
+
+def test_lateness_has_mean_quantiles_and_the_worst() -> None:
+    late = Lateness()
+    assert (late.mean_ns, late.quantile_ns(0.99), late.max_ns) == (0, 0, 0)
+    times = list(range(0, 1_000_000, 1000))
+    Random(1).shuffle(times)
+    for each in times:
+        late.add(each)
+    late.add(3 * 10**9)
+    assert late.count == 1001
+    assert late.mean_ns == (sum(times) + 3 * 10**9) // 1001
+    assert late.quantile_ns(0.5) == 510_000
+    assert late.quantile_ns(0.99) == 1_000_000
+    assert late.max_ns == 3 * 10**9
