@@ -84,13 +84,16 @@ def run(
         Path | None,
         typer.Option(help="Directory for the results.", show_default="build/runs/NAME-SEED"),
     ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Stop at the first violation of an invariant of the protocol.")
+    ] = False,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Set a value of the plan, such as links.0.down.3.loss=0.02."),
     ] = None,
 ) -> None:
     """Run a plan; write its summary, traces, captures and plots, and print the summary and the run's digest."""
-    changes = [*(settings or []), *([] if seed is None else [f"seed={seed}"])]
+    changes = [*(settings or []), *([] if seed is None else [f"seed={seed}"]), *(["check=true"] if check else [])]
     try:
         loaded = load_plan(plan, changes)
         directory = OutputDirectory(out or Path("build", "runs", f"{loaded.name}-{loaded.seed}"))

@@ -16,7 +16,7 @@ class Silent:
     key_discarded = connection_state = datagrams_sent = datagram_received = packet_sent = ignore
     packet_received = packet_dropped = packet_buffered = packets_acked = packet_lost = ignore
     metrics_updated = congestion_state = loss_timer = stream_state = data_blocked = connection_closed = ignore
-    path_assigned = path_dropped = migration_state = ecn_state = mtu_updated = ignore
+    packets_forgotten = data_moved = path_assigned = path_dropped = migration_state = ecn_state = mtu_updated = ignore
 
 
 _HOOKS: Final = tuple(name for name, value in vars(Silent).items() if value is Silent.ignore and name != "ignore")

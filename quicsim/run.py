@@ -73,7 +73,7 @@ class Run:
         self._progress: Final = progress
         scenario = {"seed": plan.seed, "description": plan.description}
         self._recording: Final = Recording(list(plan.hosts), plan.capture, out, plan.name, scenario)
-        self._simulation: Final = Simulation(plan.seed, observer=self._recording.observer)
+        self._simulation: Final = Simulation(plan.seed, observer=self._recording.observer, check=plan.check)
         self._directions: Final[dict[tuple[str, str], Direction]] = {}
         self._tasks: Final[list[Task[Any]]] = []
         self._datagrams = 0

@@ -13,6 +13,8 @@ from quicsim.digest import NO_LINK, Digest
 from quicsim.engine import Engine, Task
 from quicsim.gateway import Gateway
 from quicsim.host import Host, Send, Tap
+from quicsim.invariants import Checker
+from quicsim.observers import Observers
 from quicsim.router import Router
 from quicsim.routing import Attachment, Routing
 from quicsim.seeds import random_stream
@@ -44,16 +46,20 @@ class Simulation:
 
     Each element and endpoint draws from a random stream of its own, made from `seed` and its name.
     `observer(host name)` is asked once for each host that has an endpoint for what observes its endpoints, or
-    None.
+    None. `check`: watch the invariants of `quicsim.invariants.Checker`, and raise InvariantViolation in `run` when one
+    does not hold.
     """
 
-    def __init__(self, seed: int = 0, *, observer: Callable[[str], Observer | None] | None = None) -> None:
+    def __init__(
+        self, seed: int = 0, *, observer: Callable[[str], Observer | None] | None = None, check: bool = False
+    ) -> None:
         self.seed: Final = seed
         self.engine: Final = Engine()
         self.hosts: Final[dict[str, Host]] = {}
         self.routers: Final[dict[str, Router]] = {}
         self.links: Final[dict[str, Link]] = {}  # by name, such as "alice-bob"
         self.nats: Final[dict[str, Nat]] = {}  # by the host or the address that they stand before
+        self.checker: Final = Checker(seed) if check else None
         self._observer = observer
         self._observers: dict[str, Observer | None] = {}
         self._owners: dict[str, Host] = {}  # of addresses
@@ -96,6 +102,8 @@ class Simulation:
         self._owners.update(dict.fromkeys(given, host))
         self._receivers.update(dict.fromkeys(given, host.receive))
         self._nets[name] = SimNet(self, host)
+        if self.checker is not None:
+            host.taps.append(self.checker.datagram)
         return host
 
     def router(self, name: str) -> Router:
@@ -277,10 +285,18 @@ class Simulation:
         on and TimeoutError when it is not done at `until`.
         """
         try:
-            return self.engine.run(task, None if until is None else nanoseconds(until))
+            result = self.engine.run(task, None if until is None else nanoseconds(until))
         except Exception as exception:
             exception.add_note(f"in the simulation with seed {self.seed}, at {self.now} ns")
+            self._raise_violation()
             raise
+        self._raise_violation()
+        return result
+
+    def _raise_violation(self) -> None:
+        """Raise the first violation of an invariant, whatever an application made of it."""
+        if self.checker is not None and self.checker.violation is not None:
+            raise self.checker.violation
 
     def resolve(self, host: str, source: Host) -> tuple[str, str]:
         """Return the addresses of `source`, and of `host` (a name or an address), between which a link leads there.
@@ -302,9 +318,16 @@ class Simulation:
 
     def endpoint(self, host: Host, name: str, config: Config) -> Endpoint:
         """Make an endpoint on a host; its random stream is of this name."""
-        if host.name not in self._observers:
-            self._observers[host.name] = self._observer(host.name) if self._observer is not None else None
-        return Endpoint(config, self.random(f"{host.name}/{name}"), self._observers[host.name])
+        return Endpoint(config, self.random(f"{host.name}/{name}"), self.observer(host.name))
+
+    def observer(self, host: str) -> Observer | None:
+        """Return what observes the endpoints of a host; None for nothing."""
+        if host not in self._observers:
+            given = self._observer(host) if self._observer is not None else None
+            checking = self.checker.observer(host) if self.checker is not None else None
+            watching = [observer for observer in (given, checking) if observer is not None]
+            self._observers[host] = Observers(watching) if len(watching) > 1 else watching[0] if watching else None
+        return self._observers[host]
 
     def random(self, name: str) -> Random:
         """Return a new random stream, which depends on the seed and `name` alone."""

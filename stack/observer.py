@@ -101,6 +101,9 @@ class ConnectionObserver(Protocol):
     def packet_lost(self, now: int, packet_type: str, packet_number: int, size: int, trigger: str) -> None:
         """A packet was declared lost; trigger "reordering_threshold", "time_threshold" or "pto_expired"."""
 
+    def packets_forgotten(self, now: int, packet_type: str, packet_numbers: list[int]) -> None:
+        """Packets left flight that are neither acknowledged nor lost: of a space, an attempt or a path that is over."""
+
     def metrics_updated(self, now: int, metrics: RecoveryMetrics) -> None:
         """Recovery or congestion state changed."""
 
@@ -118,6 +121,9 @@ class ConnectionObserver(Protocol):
 
     def stream_state(self, now: int, stream_id: int, side: str, old: str, new: str) -> None:
         """A stream moved; side "sending" or "receiving", states as in RFC 9000 section 3."""
+
+    def data_moved(self, now: int, stream_id: int, side: str, offset: int, data: bytes, end: bool) -> None:
+        """The application wrote ("sending") or read ("receiving") stream data at `offset`; `end`: up to the end."""
 
     def data_blocked(self, now: int, stream_id: int | None, limit: int) -> None:
         """Sending stopped at a flow control limit, the stream's or (None) the connection's."""

@@ -100,12 +100,13 @@ class CapturePlan(Table):
 class Plan(Table):
     """A run: hosts, links between them and NATs before them, applications on them, and actions at set times.
 
-    `duration` limits the virtual time.
+    `duration` limits the virtual time; `check` watches the invariants of `quicsim.invariants`.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     description: str = ""
     seed: int = 1
+    check: bool = False
     duration: Duration = 600_000_000_000
     stack: StackOptions = Field(default_factory=dict)  # of all hosts
     capture: CapturePlan = CapturePlan()

@@ -356,7 +356,7 @@ class LossRecovery:
 
     def discard(self, space: PacketNumberSpace, now: int) -> None:
         """Forget a space whose keys are gone (RFC 9002 section 6.4)."""
-        self._take_all(space)
+        self._take_all(space, now)
         space.discarded = True
         self._live.remove(space)
         self.pto_count = 0  # rfc9002:6.2.2:4
@@ -371,6 +371,7 @@ class LossRecovery:
             if gone:
                 space.sent = deque(packet for packet in space.sent if packet.path is not path)
                 space.eliciting_in_flight -= sum(packet.ack_eliciting for packet in gone)
+                self._trace_forgotten(space, gone, now)
                 self._tell_lost(gone, now)
         path.bytes_in_flight = 0
         self.arm(now)
@@ -388,7 +389,7 @@ class LossRecovery:
 
     def on_retry(self, space: PacketNumberSpace, now: int) -> None:
         """Forget what was sent in `space`, and offer it again (RFC 9002 section 6.3). Packet numbers go on."""
-        self._tell_lost(self._take_all(space), now)
+        self._tell_lost(self._take_all(space, now), now)
         self.pto_count = 0
         path = self._current_path()
         path.set_datagram_size(path.datagram_size)  # a fresh congestion controller
@@ -396,7 +397,7 @@ class LossRecovery:
 
     def on_rejected(self, space: PacketNumberSpace, now: int) -> None:
         """Nobody will acknowledge the 0-RTT packets sent in `space`: take them out of flight, and offer all again."""
-        self._tell_lost(self._take_all(space), now)
+        self._tell_lost(self._take_all(space, now), now)
         self.arm(now)
 
     @staticmethod
@@ -406,10 +407,10 @@ class LossRecovery:
             for sent in packet.frames:
                 sent[0].on_lost(sent, now)
 
-    @staticmethod
-    def _take_all(space: PacketNumberSpace) -> list[SentPacket]:
+    def _take_all(self, space: PacketNumberSpace, now: int) -> list[SentPacket]:
         """Take everything that was sent in `space` out of it, and out of flight."""
         packets = list(space.sent)
+        self._trace_forgotten(space, packets, now)
         for packet in packets:
             if packet.in_flight:
                 packet.path.bytes_in_flight -= packet.size
@@ -418,6 +419,11 @@ class LossRecovery:
         space.loss_at = NEVER
         space.probes = 0
         return packets
+
+    def _trace_forgotten(self, space: PacketNumberSpace, packets: list[SentPacket], now: int) -> None:
+        if self.trace is not None and packets:
+            name = PACKET_TYPE_NAMES[space.packet_type]
+            self.trace.packets_forgotten(now, name, [packet.packet_number for packet in packets])
 
     def pto_ns(self) -> int:
         """The current PTO without backoff, with the peer's max_ack_delay."""

@@ -135,7 +135,10 @@ class StreamTable:
         if stream is None or stream.send is None:
             raise StreamError(f"stream {stream_id} is not open for writing")
         send = stream.send
+        offset = send.buffer.written
         taken = send.write(data, end, self._send_buffer())
+        if self.trace is not None:
+            self.trace.data(stream_id, "sending", offset, bytes(data[:taken]), end and taken == len(data))
         self.queue(send)
         return taken
 
@@ -164,10 +167,12 @@ class StreamTable:
             self.on_consumed(receive, receive.consumed - before)
             self.forget_if_finished(stream)
             raise StreamReset(stream_id, receive.reset_code)
-        if receive.finished:
+        finished = receive.finished
+        if self.trace is not None and (data or finished) and not receive.discarding:
+            self.trace.data(stream_id, "receiving", before, data, finished)
+        if finished:
             self.forget_if_finished(stream)
-            return data, True
-        return data, False
+        return data, finished
 
     def reset(self, stream_id: int, code: int, reliable_size: int = 0) -> None:
         """Give up sending with RESET_STREAM, or RESET_STREAM_AT if `reliable_size` bytes are to arrive all the same."""

@@ -21,6 +21,10 @@ class StreamTrace:
         """Sending stopped at a limit of the peer's, a stream's or (None) the connection's."""
         self._pending.append(lambda observer, now: observer.data_blocked(now, stream_id, limit))
 
+    def data(self, stream_id: int, side: str, offset: int, data: bytes, end: bool) -> None:
+        """The application wrote or read."""
+        self._pending.append(lambda observer, now: observer.data_moved(now, stream_id, side, offset, data, end))
+
     def flush(self, observer: ConnectionObserver, now: int) -> None:
         """Tell `observer` everything."""
         if self._pending:

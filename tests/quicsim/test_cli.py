@@ -17,6 +17,7 @@ from quicsim.cli import app
 from quicsim.outputs import OutputDirectory, OutputError
 from quicsim.plan import load_plan
 from quicsim.run import Run
+from stack.path.path import Path as NetworkPath
 
 PLAN = """
 name = "tiny"
@@ -183,6 +184,18 @@ def test_a_run_out_of_time_fails_and_says_how_to_see_it_again(plan, tmp_path):
     assert "not done" in result.stdout
     digest(result)
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["ok"] is False
+
+
+def test_a_run_that_is_checked_stops_at_a_violation_and_is_the_same_without_one(plan, tmp_path, monkeypatch):
+    plain = quicsim("run", plan, "--out", tmp_path / "out")
+    checked = quicsim("run", plan, "--check", "--out", tmp_path / "out")
+    assert digest(checked) == digest(plain)
+    monkeypatch.setattr(NetworkPath, "window_available", lambda path: 1 << 40)
+    broken = quicsim("run", plan, "--check", "--out", tmp_path / "out")
+    assert broken.exit_code == 1
+    assert "InvariantViolation: at " in broken.stderr
+    assert "above the congestion window" in broken.stderr
+    assert f"replay it with: quicsim run {plan} --set check=true" in broken.stderr
 
 
 def register(monkeypatch, client):

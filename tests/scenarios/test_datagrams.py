@@ -37,7 +37,7 @@ async def stream_of_datagrams(net: Net, conn: Connection, interval: int, until: 
 
 def share(interval: int, size: int, loss: float = 0.0) -> tuple[int, int, list[int]]:
     """Run both over one bottleneck; return the transfer's duration, the datagrams sent, and the latencies in ns."""
-    sim = Simulation(seed=11)
+    sim = Simulation(seed=11, check=True)
     up = [Rate("4Mbps"), TailDrop(20_000), Delay("20ms"), Loss(loss)]
     sim.link("alice", "bob", up=up, down=[Delay("20ms")])
     latencies: list[int] = []

@@ -16,7 +16,7 @@ class Download:
     def __init__(self, size: int, down: list[Element], **options: object) -> None:
         self.size = size
         self.options = options
-        self.sim = quicsim.Simulation(seed=1)
+        self.sim = quicsim.Simulation(seed=1, check=True)
         self.sim.link("alice", "bob", up=[Delay("20ms")], down=[*down, Delay("20ms")])
         self.sent: list[tuple[int, int, int]] = []  # by bob: time, size, codepoint
         self.sim.tap("bob", self._on_datagram)

@@ -26,7 +26,7 @@ def test_one_stream_fills_a_path_of_2_5_megabytes() -> None:
         await stream.write(bytes(SIZE), end=True)
         await stream.wait_sent()
 
-    sim = quicsim.Simulation(seed=1)
+    sim = quicsim.Simulation(seed=1, check=True)
     sim.link("alice", "bob", up=[Rate("20Mbps"), Delay("500ms")], down=[Delay("500ms")])
     sim.spawn("bob", server)
     sim.run(sim.spawn("alice", client))

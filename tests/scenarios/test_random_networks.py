@@ -92,7 +92,7 @@ async def client(net: quicsim.Net, options: dict[str, object], streams: int, siz
 @pytest.mark.parametrize("seed", range(FIRST, LAST))
 def test_every_byte_arrives_over_a_random_network(seed: int) -> None:
     rng = Random(seed)
-    sim = quicsim.Simulation(seed=seed)
+    sim = quicsim.Simulation(seed=seed, check=True)
     sim.link("alice", "bob", up=random_link(rng), down=random_link(rng))
     sim.spawn("bob", reversing_server, random_options(rng))
     streams, size = rng.choice([1, 3, 8]), rng.choice([100, 5_000, 100_000])

@@ -12,6 +12,7 @@ from links import Datagram, Delay, Duplicate, Element, Loss, Rate, Reorder
 from links.units import nanoseconds
 from quicsim import Simulation, test_certificate
 from quicsim.host import SENT, Host
+from quicsim.observers import Observers
 from stack import events
 from stack.config import Config
 from stack.connection import Connection
@@ -79,7 +80,8 @@ class End:
 
     def _make(self, name: str) -> Endpoint:
         random = Random(f"{self.network.simulation.seed}/{name}")
-        return Endpoint(self._config, random, self.recorder)
+        watching = self.network.simulation.observer(self._host.name)
+        return Endpoint(self._config, random, Observers([self.recorder, watching]))
 
     def forget_all(self) -> None:
         """Start again without any connection, but with the same secrets, as after a crash."""
@@ -187,7 +189,7 @@ class Network:
     ) -> None:
         self.impairment = impairment
         impairment.networks.append(self)
-        self.simulation = simulation = Simulation(impairment.seed or 0)
+        self.simulation = simulation = Simulation(impairment.seed or 0, check=True)
         self._until: Callable[[], bool] | None = None
         self._reached: Any = None
         hosts = [simulation.host("client", client_addresses), simulation.host("server", server_addresses)]
