@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from links import Address, Datagram
-from quicsim.driver import Driver
 from quicsim.engine import Engine, Future
 
 if TYPE_CHECKING:
@@ -118,10 +117,20 @@ class Host:
             tap(self.name, self.engine.now, direction, datagram)
 
 
-class Socket:
-    """A UDP socket of a simulated host: the carrier of one driver, which is set after it is made."""
+class SocketOwner(Protocol):
+    """Who has a socket: `quicsim.driver.Driver` fits."""
 
-    driver: Driver
+    def receive(self, data: bytes, source: Address, destination: Address, ecn: int) -> None:
+        """A datagram has arrived."""
+
+    def wake(self) -> None:
+        """The time asked for by `wake_at` has come."""
+
+
+class Socket:
+    """A UDP socket of a simulated host: the carrier of one driver, or other owner, which is set after it is made."""
+
+    driver: SocketOwner
 
     def __init__(self, host: Host) -> None:
         self.addresses: tuple[Address, ...] = ()

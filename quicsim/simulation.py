@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from itertools import count
 from random import Random
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from links import Datagram, Element, Nat, Pipeline
 from links.units import nanoseconds
@@ -22,6 +22,9 @@ from quicsim.simnet import SimNet
 from stack.config import Config
 from stack.endpoint import Endpoint
 from stack.observer import Observer
+
+if TYPE_CHECKING:
+    from quicsim.traffic import Flow
 
 T = TypeVar("T")
 
@@ -58,6 +61,7 @@ class Simulation:
         self.hosts: Final[dict[str, Host]] = {}
         self.routers: Final[dict[str, Router]] = {}
         self.links: Final[dict[str, Link]] = {}  # by name, such as "alice-bob"
+        self.traffic: Final[dict[str, Flow]] = {}  # beside the applications, by name
         self.nats: Final[dict[str, Nat]] = {}  # by the host or the address that they stand before
         self.checker: Final = Checker(seed) if check else None
         self._observer = observer
@@ -298,18 +302,20 @@ class Simulation:
         if self.checker is not None and self.checker.violation is not None:
             raise self.checker.violation
 
+    def owner(self, host: str) -> Host:
+        """Return the host of this name, or that has this address, itself or its NAT. Raises ValueError without one."""
+        owner = self.hosts.get(host) or self._owners.get(host)
+        if owner is None:
+            raise ValueError(f"host {host!r}: must be one of {', '.join(self.hosts)}, or an address of theirs")
+        return owner
+
     def resolve(self, host: str, source: Host) -> tuple[str, str]:
         """Return the addresses of `source`, and of `host` (a name or an address), between which a link leads there.
 
         Raises ValueError without one.
         """
-        known = self.hosts.get(host)
-        if known is not None:
-            candidates = known.addresses
-        elif host in self._owners:
-            candidates = (host,)
-        else:
-            raise ValueError(f"host {host!r}: must be one of {', '.join(self.hosts)}, or an address of theirs")
+        owner = self.owner(host)
+        candidates = owner.addresses if host == owner.name else (host,)
         for remote in candidates:
             for local in source.addresses:
                 if source.way(local, remote) is not None:
