@@ -17,6 +17,7 @@ class Silent:
     packet_received = packet_dropped = packet_buffered = packets_acked = packet_lost = ignore
     metrics_updated = congestion_state = loss_timer = stream_state = data_blocked = connection_closed = ignore
     packets_forgotten = data_moved = path_assigned = path_dropped = migration_state = ecn_state = mtu_updated = ignore
+    spurious_loss = recovery_parameters = ignore
 
 
 _HOOKS: Final = tuple(name for name, value in vars(Silent).items() if value is Silent.ignore and name != "ignore")

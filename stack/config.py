@@ -97,7 +97,16 @@ class Config:
     datagram_send_buffer: int = 1 << 16  # bytes of datagrams that may wait to be sent, if they are more than one
     datagram_overflow: str = DROP_OLDEST  # when they are more: "drop_oldest", or "refuse" the new one
     initial_rtt_ms: float = 333.0  # RFC 9002 section 6.2.2
+    # How losses are found (RFC 9002 section 6.1), and whether a reduction of the window is taken back when what led to
+    # it arrives after all (RFC 9438 section 4.9)
+    packet_threshold: int = 3  # a packet is lost once one sent so many packets later is acknowledged
+    time_threshold: float = 1.125  # and after so many round-trip times
+    undo_spurious_losses: bool = True
+    # A registered controller (docs/CONGESTION.md), and what those that come with the stack heed
     congestion: str = "new_reno"
+    initial_window: int | None = None  # bytes; None: ten datagrams or little less, as RFC 9002 section 7.2 recommends
+    hystart: bool | None = None  # leave slow start by HyStart++ (RFC 9406); None: with "cubic" only
+    fast_convergence: bool = True  # "cubic": leave room for other flows (RFC 9438 section 4.7)
     pacing: bool = True
     ecn: bool = True  # mark packets ECT(0) on paths that carry marks (RFC 9000 section 13.4); marks are always reported
     use_preferred_address: bool = True  # client: move to the server's preferred address, if it has announced one
@@ -133,6 +142,8 @@ class Config:
             "initial_max_stream_data_uni": (0, MAX_VARINT),
             "max_idle_timeout_ms": (0, MAX_VARINT),
             "keep_alive_ms": (0, MAX_VARINT),
+            "packet_threshold": (1, 1 << 30),
+            "time_threshold": (1, 16),
         }
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
@@ -155,6 +166,11 @@ class Config:
         if self.ack_frequency and self.max_ack_delay_ms == 0:
             raise ConfigError(
                 "max_ack_delay_ms = 0: must be at least 1 with ack_frequency, which announces 1 ms as least"
+            )
+        if self.initial_window is not None and not 2 * self.datagram_size <= self.initial_window <= 1 << 40:
+            smallest = 2 * self.datagram_size
+            raise ConfigError(
+                f"initial_window = {self.initial_window!r}: must be from {smallest} (two datagrams) to {1 << 40}"
             )
         check_registered(self.congestion)
         unknown = [f"0x{version:x}" for version in self.versions if version not in VERSIONS]

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from stack.closing import Closing
 from stack.config import MILLISECOND, Config
+from stack.congestion import CongestionOptions
 from stack.control import ControlFrames
 from stack.datagrams import Datagrams
 from stack.dispatch import bind_handlers
@@ -18,7 +19,7 @@ from stack.limits import MAX_HANDSHAKE_NS, MAX_HANDSHAKE_RTTS
 from stack.migration import Migration
 from stack.negotiation import VersionNegotiation
 from stack.new_tokens import NewTokens
-from stack.observer import Address, Observer
+from stack.observer import Address, Observer, RecoveryParameters
 from stack.packet_numbers import PacketNumbers
 from stack.path.connection_ids import LocalConnectionIds, RemoteConnectionIds
 from stack.path.path import Path
@@ -136,6 +137,11 @@ class Connection:
         self.peer_max_datagram_size = config.datagram_size  # bytes; less if the peer takes less
         first = self._make_path(local, remote)
         first.validated = is_client
+        if self.trace is not None:
+            loss_reduction = first.congestion.loss_reduction
+            self.trace.recovery_parameters(
+                now, RecoveryParameters(config.packet_threshold, float(config.time_threshold), loss_reduction)
+            )
         self.paths = Paths(first, self._make_path, self.remote_ids, self.pto_ns)
         max_ack_delay_ns = config.max_ack_delay_ms * MILLISECOND
         exponent = config.ack_delay_exponent
@@ -151,7 +157,16 @@ class Connection:
         # rfc9001:5.6:6 a client takes no 0-RTT packets
         early = None if is_client else application
         self.space_of: tuple[PacketNumberSpace | None, ...] = (initial, early, handshake, None, None, application)
-        self.recovery = LossRecovery(is_client, self.spaces, self.current_path, self.stats, self.trace)
+        self.recovery = LossRecovery(
+            is_client,
+            self.spaces,
+            self.current_path,
+            self.stats,
+            self.trace,
+            packet_threshold=config.packet_threshold,
+            time_threshold=config.time_threshold.as_integer_ratio(),
+            undo_spurious=config.undo_spurious_losses,
+        )
         self.ack_frequency = AckFrequency(config.ack_frequency, application.acks, self.recovery, self.control)
         self.closing = Closing(self.emit, self.recovery.pto_ns, self.trace)
         self.idle = IdleTimer(config.max_idle_timeout_ms * MILLISECOND, now, config.keep_alive_ms * MILLISECOND)
@@ -508,6 +523,9 @@ class Connection:
             limited=not self.is_client,
             ecn=config.ecn,
             number=self._paths_made - 1,
+            congestion_options=CongestionOptions(
+                config.initial_window, config.hystart, config.fast_convergence, config.pacing
+            ),
         )
 
     def _make_spin(self) -> SpinBit:

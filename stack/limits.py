@@ -109,6 +109,9 @@ MAX_NON_ELICITING_PACKETS: Final = 64
 # bounded by congestion control.
 MAX_ACK_ONLY_PACKETS: Final = 1_024
 
+# Packets declared lost that are remembered for a while in case that they arrive after all, per space.
+MAX_REMEMBERED_LOSSES: Final = 1_024
+
 # Bytes of a close reason that are sent; it must fit beside everything else in a packet.
 MAX_REASON_LENGTH: Final = 256
 

@@ -41,11 +41,22 @@ class RecoveryMetrics(NamedTuple):
     path: int = 0  # number of the path
 
 
+class RecoveryParameters(NamedTuple):
+    """How a connection finds losses and what they mean (RFC 9002); it has these for good."""
+
+    packet_threshold: int  # packets
+    time_threshold: float  # round-trip times
+    loss_reduction: float  # what a loss leaves of the congestion window
+
+
 class ConnectionObserver(Protocol):
     """Sees one connection. Every hook's first argument is the time in ns."""
 
     def connection_started(self, now: int, local: Address, remote: Address, scid: bytes, dcid: bytes) -> None:
         """The connection exists: its first path and connection IDs."""
+
+    def recovery_parameters(self, now: int, parameters: RecoveryParameters) -> None:
+        """How losses are found; right after `connection_started`."""
 
     def path_assigned(self, now: int, path: int, local: Address, remote: Address) -> None:
         """A further path belongs to the connection; `path` is its number, and 0 that of the first."""
@@ -103,6 +114,9 @@ class ConnectionObserver(Protocol):
 
     def packets_forgotten(self, now: int, packet_type: str, packet_numbers: list[int]) -> None:
         """Packets left flight that are neither acknowledged nor lost: of a space, an attempt or a path that is over."""
+
+    def spurious_loss(self, now: int, packet_type: str, packet_number: int, size: int) -> None:
+        """A packet that was declared lost was acknowledged after all."""
 
     def metrics_updated(self, now: int, metrics: RecoveryMetrics) -> None:
         """Recovery or congestion state changed."""

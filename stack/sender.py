@@ -165,7 +165,7 @@ class Sender:
             and (connection.control.owed or connection.streams.scheduler.ready or connection.datagrams.queued)
         )
         if data:
-            if self.builder.quota < path.mtu.size and not space.probes:
+            if self.builder.quota < path.mtu.size and not space.probes:  # rfc9002:7:3, rfc9002:7.5:1
                 data = False  # rfc9221:5.4:1
                 self._on_held_back(path)
                 self._unblock(space, path)

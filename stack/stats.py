@@ -17,6 +17,7 @@ class ConnectionStats:
     packets_unauthentic: int = 0  # of those dropped
     packets_lost: int = 0
     bytes_lost: int = 0
+    packets_lost_spuriously: int = 0  # of those lost: acknowledged after all
     stream_bytes_sent: int = 0  # including retransmissions
     stream_bytes_retransmitted: int = 0
     stream_bytes_received: int = 0  # new bytes only
@@ -26,4 +27,5 @@ class ConnectionStats:
     datagram_frames_dropped: int = 0  # given up before they were sent
     pto_expired: int = 0
     congestion_events: int = 0
+    congestion_events_undone: int = 0  # because the losses were spurious
     persistent_congestion_events: int = 0

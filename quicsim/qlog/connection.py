@@ -7,9 +7,7 @@ from quicsim.observers import Silent
 from quicsim.qlog.frames import Fields, FrameWriter, error_fields
 from quicsim.qlog.schema import Profile
 from quicsim.qlog.writer import TraceWriter, milliseconds, tuple_id
-from stack.congestion.controller import LOSS_REDUCTION
-from stack.observer import Address, PacketInfo, RecoveryMetrics
-from stack.recovery.loss import PACKET_THRESHOLD
+from stack.observer import Address, PacketInfo, RecoveryMetrics, RecoveryParameters
 from stack.recovery.persistent_congestion import PERSISTENT_CONGESTION_THRESHOLD
 from stack.recovery.rtt import GRANULARITY_NS
 from stack.wire.parameters import PreferredAddress
@@ -68,15 +66,16 @@ class ConnectionTrace(Silent):
     def connection_started(self, now: int, local: Address, remote: Address, scid: bytes, dcid: bytes) -> None:
         data = {"local": _endpoint(local, scid), "remote": _endpoint(remote, dcid)}
         self._event(now, "connection_started", data)
-        numerator, denominator = LOSS_REDUCTION
+
+    def recovery_parameters(self, now: int, parameters: RecoveryParameters) -> None:
         self._event(
             now,
             "recovery_parameters_set",
             {
-                "reordering_threshold": PACKET_THRESHOLD,
-                "time_threshold": 1.125,
+                "reordering_threshold": parameters.packet_threshold,
+                "time_threshold": parameters.time_threshold,
                 "timer_granularity": GRANULARITY_NS // 1_000_000,
-                "loss_reduction_factor": numerator / denominator,
+                "loss_reduction_factor": parameters.loss_reduction,
                 "persistent_congestion_threshold": PERSISTENT_CONGESTION_THRESHOLD,
             },
         )

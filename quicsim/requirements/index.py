@@ -9,8 +9,19 @@ from typing import Final
 ID: Final = re.compile(r"rfc\d+:[0-9A-Za-z][0-9A-Za-z.-]*:[1-9]\d*")
 """An id: the RFC, the section and the sentence's place among the section's normative sentences."""
 
-INDEXED: Final = ("rfc8999", "rfc9000", "rfc9001", "rfc9002", "rfc9221", "rfc9287", "rfc9368", "rfc9369")
-CITED: Final = frozenset({"rfc8446", "rfc8899", "rfc9406", "rfc9438"})
+INDEXED: Final = (
+    "rfc8999",
+    "rfc9000",
+    "rfc9001",
+    "rfc9002",
+    "rfc9221",
+    "rfc9287",
+    "rfc9368",
+    "rfc9369",
+    "rfc9406",
+    "rfc9438",
+)
+CITED: Final = frozenset({"rfc8446", "rfc8899"})
 """RFCs whose sentences tests and code may name, though no index of them is kept."""
 
 MUST: Final = "MUST"

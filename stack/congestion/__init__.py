@@ -1,6 +1,21 @@
 """Congestion controllers; importing the package registers those that come with the stack."""
 
+from stack.congestion import cubic as cubic
 from stack.congestion import new_reno as new_reno
-from stack.congestion.controller import CongestionController, check_registered, make_controller, register
+from stack.congestion.controller import (
+    CongestionController,
+    CongestionOptions,
+    check_registered,
+    make_controller,
+    register,
+    registered,
+)
 
-__all__ = ["CongestionController", "check_registered", "make_controller", "register"]
+__all__ = [
+    "CongestionController",
+    "CongestionOptions",
+    "check_registered",
+    "make_controller",
+    "register",
+    "registered",
+]

@@ -72,8 +72,8 @@ class EcnValidation:
             if self._tested == TESTED_PACKETS:
                 self._move(EcnTrigger.PAUSE)
 
-    def on_ack(self, marked: int, marks: SentMarks, counts: EcnCounts | None) -> bool:
-        """Validate an ACK frame; return whether it reports new CE marks that must be believed.
+    def on_ack(self, marked: int, marks: SentMarks, counts: EcnCounts | None) -> int:
+        """Validate an ACK frame; return how many new CE marks it reports that must be believed.
 
         `marked` of the packets that it newly acknowledges were sent with ECT(0); `marks` is the book of their packet
         number space; `counts` is None when the frame has none. Only for frames that raise the largest acknowledged
@@ -82,19 +82,19 @@ class EcnValidation:
         if counts is None:
             if marked:
                 self._fail()  # bleached on the way, or the peer does not report
-            return False
+            return 0
         ect_0, ect_1, ce = marks.report(counts)
         too_many = marks.settle()
         if self.state is EcnState.FAILED:
-            return False
+            return 0
         # We never send ECT(1). Counts that fall are no counts.
         if too_many or ect_1 or ect_0 < 0 or ce < 0 or ect_0 + ce < marked:
             self._fail()
-            return False
+            return 0
         self._pending -= marked
         self._intact += ect_0
         self._judge()
-        return ce > 0
+        return ce
 
     def on_lost(self) -> None:
         """A marked packet was lost."""

@@ -5,7 +5,7 @@ A connection has at least one path; each new one starts with fresh estimates (rf
 
 from typing import Final
 
-from stack.congestion import make_controller
+from stack.congestion import CongestionOptions, make_controller
 from stack.observer import Address, ConnectionObserver
 from stack.path.connection_ids import RemoteId
 from stack.path.ecn import EcnValidation
@@ -23,6 +23,7 @@ class Path:
     """One pair of addresses and what is known about the way between them."""
 
     __slots__ = (
+        "_congestion_options",
         "_congestion_state",
         "_controller",
         "_ecn_state",
@@ -63,6 +64,7 @@ class Path:
         limited: bool,
         ecn: bool,
         number: int = 0,
+        congestion_options: CongestionOptions | None = None,
     ) -> None:
         """`remote_id` is where packets on this path go to; `datagram_size` in bytes of UDP payload.
 
@@ -78,6 +80,7 @@ class Path:
         self.responses: list[bytes] = []  # data of challenges received here and not answered yet
         self.drop_at = NEVER  # when a path that is not used any more is forgotten
         self._controller = congestion
+        self._congestion_options = congestion_options
         self._pacing = pacing
         self.set_datagram_size(datagram_size)
         self.rtt = RttEstimator(initial_rtt_ns)
@@ -100,7 +103,7 @@ class Path:
         For the start of a path, when the peer's limit becomes known (rfc9002:7.2:2, rfc9002:7.2:3).
         """
         self.mtu = MtuDiscovery(datagram_size, self._adapt)
-        self.congestion = make_controller(self._controller, datagram_size)
+        self.congestion = make_controller(self._controller, datagram_size, self._congestion_options)
         self.pacer = Pacer(datagram_size) if self._pacing else None
 
     @property
@@ -146,8 +149,7 @@ class Path:
         """Bytes per nanosecond as a fraction, or None when nothing is paced (RFC 9002 section 7.7)."""
         if self.pacer is None:
             return None
-        numerator, denominator = self.congestion.pacing_gain
-        return numerator * self.congestion.congestion_window, max(denominator * self.rtt.smoothed_rtt_ns, 1)
+        return self.congestion.pacing_rate(self.rtt)
 
     def window_available(self) -> int:
         """Bytes that congestion control allows to be put in flight; zero or less when none."""

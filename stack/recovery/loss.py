@@ -10,8 +10,10 @@ from stack.observer import ConnectionObserver, RecoveryMetrics
 from stack.recovery.ack_frame import parse_ack
 from stack.recovery.acknowledgments import NEVER
 from stack.recovery.persistent_congestion import PersistentCongestion
+from stack.recovery.rtt import TIME_THRESHOLD
 from stack.recovery.sent import SentPacket
 from stack.recovery.space import PacketNumberSpace
+from stack.recovery.spurious import REMEMBERED_PTOS
 from stack.sent_frame import NeverRepeated
 from stack.stats import ConnectionStats
 from stack.tls.engine import HANDSHAKE, INITIAL
@@ -40,8 +42,11 @@ class LossRecovery:
         "_live",
         "_persistent",
         "_stats",
+        "_time_threshold",
+        "_undo",
         "handshake_confirmed",
         "max_ack_delay_ns",
+        "packet_threshold",
         "peer_ack_delay_exponent",
         "peer_validated_address",
         "pto_count",
@@ -57,13 +62,24 @@ class LossRecovery:
         current_path: Callable[[], "Path"],
         stats: ConnectionStats,
         trace: ConnectionObserver | None,
+        *,
+        packet_threshold: int = PACKET_THRESHOLD,
+        time_threshold: tuple[int, int] = TIME_THRESHOLD,
+        undo_spurious: bool = True,
     ) -> None:
-        """`current_path` gives the path that new packets take, whose RTT governs the timers."""
+        """`current_path` gives the path that new packets take, whose RTT governs the timers.
+
+        A packet is lost when one sent `packet_threshold` later is acknowledged, or `time_threshold` round-trip times
+        have passed; `undo_spurious`: the congestion controller is told of losses that were none.
+        """
         self.spaces = spaces
         self._live = list(spaces)  # not discarded
         self._persistent = PersistentCongestion(self._live)
         self._current_path = current_path
         self._stats = stats
+        self.packet_threshold = packet_threshold
+        self._time_threshold = time_threshold
+        self._undo = undo_spurious
         self.trace = trace
         self.pto_count = 0
         self.timer_at = NEVER
@@ -84,8 +100,8 @@ class LossRecovery:
             packet.path.ecn.on_sent()
         if packet.in_flight:
             path = packet.path
-            path.bytes_in_flight += packet.size
-            path.congestion.on_packet_sent(packet.size, path.bytes_in_flight, packet.sent_at)
+            path.bytes_in_flight += packet.size  # probes as well: rfc9002:7.5:2
+            path.congestion.on_packet_sent(packet, path.bytes_in_flight)
             if packet.ack_eliciting:
                 space.eliciting_in_flight += 1
                 space.last_eliciting_sent_at = packet.sent_at
@@ -126,6 +142,8 @@ class LossRecovery:
             raise TransportError(PROTOCOL_VIOLATION, f"ACK of packet {largest}, which was not sent")
         if ranges[-1][0] <= space.last_skipped and space.any_skipped(ranges):
             raise TransportError(PROTOCOL_VIOLATION, "ACK of a packet number that was skipped or refused")
+        if space.declared_lost.numbers:
+            self._find_spurious(space, ranges, now)
         acked, missing = space.take_acknowledged(ranges)
         is_newest = largest > space.largest_acked
         if is_newest:
@@ -183,7 +201,8 @@ class LossRecovery:
         path = newest.path
         marked = sum(packet.marked for packet in acked)
         # rfc9000:19.3:1, rfc9002:7.3.1:1
-        if path.ecn.on_ack(marked, space.marks, counts) and path.congestion.on_congestion(newest.sent_at, now):
+        congestion_marks = path.ecn.on_ack(marked, space.marks, counts)
+        if congestion_marks and path.congestion.on_marked(congestion_marks, acked, now):
             self._stats.congestion_events += 1
 
     @staticmethod
@@ -218,9 +237,9 @@ class LossRecovery:
         space.loss_at = NEVER
         lost: list[SentPacket] = []
         kept: list[SentPacket] = []
-        reordering_limit = space.largest_acked - PACKET_THRESHOLD
+        reordering_limit = space.largest_acked - self.packet_threshold
         for packet in missing:
-            lost_at = packet.sent_at + packet.path.rtt.loss_delay_ns()
+            lost_at = packet.sent_at + packet.path.rtt.loss_delay_ns(self._time_threshold)
             overtaken = packet.packet_number <= reordering_limit and packet.path is space.newest_path
             if overtaken or lost_at <= now:
                 lost.append(packet)
@@ -232,13 +251,13 @@ class LossRecovery:
             self._on_lost(space, lost, reordering_limit, now)
 
     def _on_lost(self, space: PacketNumberSpace, lost: list[SentPacket], reordering_limit: int, now: int) -> None:
-        newest_in_flight: dict[Path, SentPacket] = {}
+        by_path: dict[Path, list[SentPacket]] = {}  # what tells of congestion
         stats = self._stats
         for packet in lost:
             if packet.in_flight:
                 packet.path.bytes_in_flight -= packet.size
                 if not packet.is_mtu_probe:  # rfc9000:14.4:1
-                    newest_in_flight[packet.path] = packet
+                    by_path.setdefault(packet.path, []).append(packet)
                     packet.path.mtu.on_packet_lost(packet)
                 stats.packets_lost += 1
                 stats.bytes_lost += packet.size
@@ -253,17 +272,34 @@ class LossRecovery:
                 packet.path.ecn.on_lost()
             for sent in packet.frames:
                 sent[0].on_lost(sent, now)
-        for path, newest in newest_in_flight.items():
-            if path.congestion.on_congestion(newest.sent_at, now):
+        for path, packets in by_path.items():
+            if path.congestion.on_lost(packets, now):  # rfc9002:7.4:2
                 stats.congestion_events += 1
-        if newest_in_flight and self._persistent.is_established(
-            space, lost, self._current_path(), self.max_ack_delay_ns
-        ):
+        space.declared_lost.add(lost, now - REMEMBERED_PTOS * self.pto_ns())
+        if by_path and self._persistent.is_established(space, lost, self._current_path(), self.max_ack_delay_ns):
             stats.persistent_congestion_events += 1
             path = self._current_path()
             path.congestion.on_persistent_congestion()
             # rfc9002:5.2:3
             path.rtt.min_rtt_ns = path.rtt.latest_rtt_ns
+
+    def _find_spurious(self, space: PacketNumberSpace, ranges: list[tuple[int, int]], now: int) -> None:
+        """Packets that were declared lost have arrived all the same: they were only late."""
+        undone = False
+        for packet in space.declared_lost.take(ranges):
+            if packet.in_flight:
+                self._stats.packets_lost_spuriously += 1
+                if self._undo and packet.path.congestion.on_spurious_loss(packet, now):
+                    self._stats.congestion_events_undone += 1
+                    undone = True
+                if self.trace is not None:
+                    name = PACKET_TYPE_NAMES[space.packet_type]
+                    self.trace.spurious_loss(now, name, packet.packet_number, packet.size)
+            for sent in packet.frames:
+                if not isinstance(sent[0], NeverRepeated):  # those have told the application already
+                    sent[0].on_acked(sent, now)
+        if undone and self.trace is not None:
+            self.trace_metrics(now)
 
     # Timer
 
@@ -287,17 +323,17 @@ class LossRecovery:
                 eliciting += space.eliciting_in_flight
             if space.loss_at < loss_at:
                 loss_index, loss_at = space.index, space.loss_at
-        if loss_at != NEVER:
+        if loss_at != NEVER:  # rfc9002:6.2.1:6
             return "ack", loss_index, loss_at
         path = self._current_path()
         # rfc9002:6.2.2.1:1 nothing to time while the peer's amplification limit is ours to wait for
         if path.amplification_blocked() or (eliciting == 0 and self.peer_validated_address):
             return "pto", 0, NEVER
         rtt = path.rtt
-        backoff = 1 << min(self.pto_count, MAX_BACKOFF_DOUBLINGS)
+        backoff = 1 << min(self.pto_count, MAX_BACKOFF_DOUBLINGS)  # rfc9002:6.2.1:5
         if eliciting == 0:
             # A client keeps the handshake alive with nothing in flight (rfc9002:6.2.2.1:2).
-            index = 1 if self.spaces[1].write_keys is not None else 0
+            index = 1 if self.spaces[1].write_keys is not None else 0  # rfc9002:6.2.2.1:3
             return "pto", index, now + rtt.pto_ns(0) * backoff
         best_index, best_at = 0, NEVER
         for space in self._live:
@@ -310,7 +346,7 @@ class LossRecovery:
                     continue
                 max_ack_delay_ns = self.max_ack_delay_ns
             at = space.last_eliciting_sent_at + rtt.pto_ns(max_ack_delay_ns) * backoff
-            if at < best_at:
+            if at < best_at:  # rfc9002:6.2.1:2
                 best_index, best_at = space.index, at
         return "pto", best_index, best_at
 
@@ -323,7 +359,7 @@ class LossRecovery:
             self.trace.loss_timer(now, "expired", timer_type, PACKET_TYPE_NAMES[space.packet_type], None)
         if timer_type == "ack":
             self._detect_losses(space, space.take_overdue(), now)
-        else:
+        else:  # nothing is lost by it: rfc9002:6.2:1
             self.pto_count += 1
             self._stats.pto_expired += 1
             self._current_path().ecn.on_probe_timeout(self.pto_count)
@@ -355,7 +391,7 @@ class LossRecovery:
     # Housekeeping
 
     def discard(self, space: PacketNumberSpace, now: int) -> None:
-        """Forget a space whose keys are gone (RFC 9002 section 6.4)."""
+        """Forget a space whose keys are gone (rfc9002:6.4:1)."""
         self._take_all(space, now)
         space.discarded = True
         self._live.remove(space)
@@ -415,6 +451,7 @@ class LossRecovery:
             if packet.in_flight:
                 packet.path.bytes_in_flight -= packet.size
         space.sent.clear()
+        space.declared_lost.clear()
         space.eliciting_in_flight = 0
         space.loss_at = NEVER
         space.probes = 0

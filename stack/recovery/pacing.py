@@ -11,8 +11,8 @@ MAX_BURST_DATAGRAMS: Final = 64  # and at most this many datagrams
 class Pacer:
     """Spreads a window over a round trip.
 
-    The bucket holds one initial window, so that short flights go at once (rfc9002:7.7:3); where that takes less than a
-    millisecond at the current rate, it holds a millisecond (rfc9002:7.7:4).
+    The bucket holds one initial window, so that short flights go at once (rfc9002:7.7:2, rfc9002:7.7:3); where that
+    takes less than a millisecond at the current rate, it holds a millisecond (rfc9002:7.7:4).
     """
 
     __slots__ = ("_capacity", "_filled_at", "_fraction", "_largest", "_smallest", "_tokens")

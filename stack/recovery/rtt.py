@@ -3,6 +3,7 @@
 from typing import Final
 
 GRANULARITY_NS: Final = 1_000_000  # kGranularity, RFC 9002 section 6.1.2
+TIME_THRESHOLD: Final = (9, 8)  # kTimeThreshold, as a fraction: rfc9002:6.1.2:4
 
 
 class RttEstimator:
@@ -38,8 +39,11 @@ class RttEstimator:
 
     def pto_ns(self, max_ack_delay_ns: int) -> int:
         """The probe timeout before backoff (RFC 9002 section 6.2.1)."""
+        # rfc9002:6.2.1:1
         return self.smoothed_rtt_ns + max(4 * self.rttvar_ns, GRANULARITY_NS) + max_ack_delay_ns
 
-    def loss_delay_ns(self) -> int:
-        """The time threshold of loss detection: 9/8 of the larger RTT (RFC 9002 section 6.1.2)."""
-        return max(9 * max(self.smoothed_rtt_ns, self.latest_rtt_ns) // 8, GRANULARITY_NS)
+    def loss_delay_ns(self, threshold: tuple[int, int] = TIME_THRESHOLD) -> int:
+        """The time threshold of loss detection, a multiple of the larger RTT (RFC 9002 section 6.1.2)."""
+        numerator, denominator = threshold
+        # rfc9002:6.1.2:1, rfc9002:6.1.2:2, rfc9002:6.1.2:5
+        return max(numerator * max(self.smoothed_rtt_ns, self.latest_rtt_ns) // denominator, GRANULARITY_NS)

@@ -8,6 +8,7 @@ from stack.limits import MAX_SKIPPED_NUMBERS
 from stack.recovery.acknowledgments import NEVER, Acknowledgments
 from stack.recovery.marks import SentMarks
 from stack.recovery.sent import SentPacket
+from stack.recovery.spurious import DeclaredLost
 
 if TYPE_CHECKING:
     from stack.path.path import Path
@@ -26,6 +27,7 @@ class PacketNumberSpace:
         "acks",
         "checkpoint",
         "crypto",
+        "declared_lost",
         "discarded",
         "eliciting_in_flight",
         "index",
@@ -76,6 +78,7 @@ class PacketNumberSpace:
         self.sent: deque[SentPacket] = deque()
         self.ack_only = 0  # packets sent that are not in flight, since they were last forgotten
         self.marks = SentMarks()
+        self.declared_lost = DeclaredLost()
         self.largest_acked = -1
         self.newest_path: Path | None = None  # that the packet with this number took
         self.eliciting_in_flight = 0

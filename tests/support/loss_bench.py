@@ -1,5 +1,7 @@
 """Loss recovery by itself: packets sent and acknowledged by hand, and what became of each."""
 
+from typing import Any
+
 from stack.recovery.acknowledgments import NEVER, Acknowledgments
 from stack.recovery.loss import LossRecovery
 from stack.recovery.sent import SentPacket
@@ -19,7 +21,10 @@ SIZE = 1200
 class LossBench:
     """LossRecovery over one path; `fates` lists ("acked" or "lost", packet number) of the last call."""
 
-    def __init__(self, *, is_client: bool = True, confirmed: bool = True, validated: bool = True) -> None:
+    def __init__(
+        self, *, is_client: bool = True, confirmed: bool = True, validated: bool = True, **thresholds: Any
+    ) -> None:
+        """`thresholds`: see LossRecovery."""
         self.stats = ConnectionStats()
         self.path = make_path(validated=validated)
         self.spaces = [
@@ -27,7 +32,7 @@ class LossBench:
             PacketNumberSpace(1, HANDSHAKE, wire.HANDSHAKE, Acknowledgments(0, 3), CryptoStream()),
             PacketNumberSpace(2, APPLICATION, wire.ONE_RTT, Acknowledgments(25 * MS, 3), CryptoStream()),
         ]
-        self.recovery = LossRecovery(is_client, self.spaces, lambda: self.path, self.stats, None)
+        self.recovery = LossRecovery(is_client, self.spaces, lambda: self.path, self.stats, None, **thresholds)
         self.fates: list[tuple[str, int]] = []
         if confirmed:
             self.recovery.handshake_confirmed = True

@@ -1,9 +1,6 @@
 """A controller of one's own: a class and a name, and nothing else to touch."""
 
-from collections.abc import Sequence
-
-from stack.congestion import register
-from stack.recovery.rtt import RttEstimator
+from stack.congestion import CongestionController, CongestionOptions, register
 from stack.recovery.sent import SentPacket
 from tests.support.pair import Pair
 
@@ -11,27 +8,16 @@ WINDOW = 4 * 1200
 
 
 @register("fixed_window")
-class FixedWindow:
+class FixedWindow(CongestionController):
     """Four datagrams, whatever happens."""
 
-    congestion_window = WINDOW
     ssthresh = None
-    state = "congestion_avoidance"
-    pacing_gain = (5, 4)
 
-    def __init__(self, datagram_size: int) -> None: ...
+    def __init__(self, datagram_size: int, options: CongestionOptions) -> None:
+        self.congestion_window = WINDOW
 
-    def set_datagram_size(self, datagram_size: int) -> None: ...
-
-    def on_packet_sent(self, size: int, bytes_in_flight: int, now: int) -> None:
+    def on_packet_sent(self, packet: SentPacket, bytes_in_flight: int) -> None:
         assert bytes_in_flight <= WINDOW
-
-    def on_acked(self, packets: Sequence[SentPacket], rtt: RttEstimator, app_limited: bool, now: int) -> None: ...
-
-    def on_congestion(self, sent_at: int, now: int) -> bool:
-        return True
-
-    def on_persistent_congestion(self) -> None: ...
 
 
 def test_a_registered_controller_governs_the_connections_that_name_it() -> None:

@@ -24,8 +24,8 @@ class Bench:
                 self.ecn.on_sent()
         return marked
 
-    def ack(self, marked: int, *counts: int) -> bool:
-        """Receive an ACK frame with these counts of ECT(0), ECT(1) and CE, or with none."""
+    def ack(self, marked: int, *counts: int) -> int:
+        """Receive an ACK frame with these counts of ECT(0), ECT(1) and CE, or with none; return the new CE marks."""
         return self.ecn.on_ack(marked, self.marks, (counts[0], counts[1], counts[2]) if counts else None)
 
     @property
@@ -45,7 +45,7 @@ def test_ten_packets_are_marked_and_then_none_until_one_of_them_is_reported() ->
     bench = Bench()
     assert bench.send(25) == 10
     assert bench.state is EcnState.UNKNOWN
-    assert bench.ack(1, 1, 0, 0) is False
+    assert bench.ack(1, 1, 0, 0) == 0
     assert bench.state is EcnState.CAPABLE
     assert bench.ecn.codepoint == ECT_0
 
@@ -69,7 +69,7 @@ def test_reports_during_the_test_count_after_it() -> None:
 def test_nothing_is_marked_when_it_is_not_wanted() -> None:
     bench = Bench(enabled=False)
     assert bench.send(10) == 0
-    assert bench.ack(0, 3, 2, 1) is False
+    assert bench.ack(0, 3, 2, 1) == 0
     assert bench.state is EcnState.FAILED
 
 
@@ -89,7 +89,7 @@ def test_nothing_is_marked_when_it_is_not_wanted() -> None:
 def test_counts_that_do_not_fit_what_was_sent_end_the_marking(marked: int, counts: tuple[int, ...]) -> None:
     bench = Bench()
     bench.send(TESTED_PACKETS)
-    assert bench.ack(marked, *counts) is False
+    assert bench.ack(marked, *counts) == 0
     assert bench.state is EcnState.FAILED
     assert bench.ecn.codepoint == NOT_ECT
     assert bench.send(5) == 0
@@ -100,7 +100,7 @@ def test_counts_that_do_not_fit_what_was_sent_end_the_marking(marked: int, count
 def test_a_capable_path_fails_as_soon_as_its_counts_do_not_fit(counts: tuple[int, ...]) -> None:
     bench = capable()
     bench.send(2)
-    assert bench.ack(2, *counts) is False
+    assert bench.ack(2, *counts) == 0
     assert bench.state is EcnState.FAILED
     assert bench.send(5) == 0
 
@@ -109,9 +109,9 @@ def test_counts_may_grow_by_more_than_is_newly_acknowledged() -> None:
     """An ACK frame in between was lost, or was not used because it came late."""
     bench = capable()
     bench.send(8)
-    assert bench.ack(3, 16, 0, 2) is True
+    assert bench.ack(3, 16, 0, 2) == 2
     assert bench.state is EcnState.CAPABLE
-    assert bench.ack(5, 16, 0, 2) is False  # … but then they do not grow again
+    assert bench.ack(5, 16, 0, 2) == 0  # … but then they do not grow again
     assert bench.state is EcnState.FAILED
 
 
@@ -125,7 +125,7 @@ def test_an_ack_of_unmarked_packets_needs_no_counts() -> None:
 def test_ce_is_congestion_each_time_its_count_grows() -> None:
     bench = capable()
     bench.send(6)
-    assert [bench.ack(2, 11, 0, 1), bench.ack(2, 13, 0, 1), bench.ack(2, 13, 0, 3)] == [True, False, True]
+    assert [bench.ack(2, 11, 0, 1), bench.ack(2, 13, 0, 1), bench.ack(2, 13, 0, 3)] == [1, 0, 2]
     assert bench.state is EcnState.CAPABLE
 
 
@@ -142,7 +142,7 @@ def test_a_path_on_which_every_marked_packet_is_lost_fails() -> None:
 def test_a_path_that_marks_every_packet_ce_fails() -> None:
     bench = Bench()
     bench.send(TESTED_PACKETS)
-    assert bench.ack(6, 0, 0, 6) is True
+    assert bench.ack(6, 0, 0, 6) == 6
     assert bench.state is EcnState.UNKNOWN
     bench.ack(4, 0, 0, 10)
     assert bench.state is EcnState.FAILED

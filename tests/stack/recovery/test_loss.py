@@ -59,15 +59,15 @@ def test_a_late_acknowledgment_saves_a_packet_that_was_not_yet_lost(bench: LossB
     assert bench.recovery.timer_at == NEVER
 
 
-def test_each_packet_has_one_fate_whatever_is_acknowledged_again(bench: LossBench) -> None:
+def test_each_packet_is_acknowledged_once_whatever_is_acknowledged_again(bench: LossBench) -> None:
     for _ in range(6):
         bench.send(0)
     bench.ack(100 * MS, 5)
     assert bench.lost() == [0, 1, 2]
-    assert bench.ack(101 * MS, (0, 5)) == [("acked", 3), ("acked", 4)]
+    assert sorted(bench.ack(101 * MS, (0, 5))) == [("acked", number) for number in range(5)]
     assert bench.ack(102 * MS, (0, 5)) == []
     assert bench.path.bytes_in_flight == 0
-    assert bench.stats.packets_lost == 3
+    assert bench.stats.packets_lost == bench.stats.packets_lost_spuriously == 3
     assert bench.stats.bytes_lost == 3 * SIZE
 
 
