@@ -94,7 +94,9 @@ class Connection:
 
     async def usable(self) -> "Connection":
         """Return the connection once it can send, in 0-RTT if possible; raises ConnectionClosed when it can't."""
-        return self if self._connection.can_send else await self.established()
+        while not self._connection.can_send:
+            await self._wait("the handshake")
+        return self
 
     async def confirmed(self) -> None:
         """Wait until the handshake is confirmed (RFC 9001 section 4.1.2)."""
@@ -114,6 +116,13 @@ class Connection:
     async def session(self) -> bytes:
         """Return the next session that the server allows to resume: option `session` of one connection to it."""
         return await self._sessions.get()
+
+    def export_keying_material(self, label: bytes, context: bytes, length: int) -> bytes:
+        """Return `length` bytes that nobody but the two ends of this connection can have (RFC 8446 section 7.5).
+
+        Raises QuicError before the handshake is complete, and for a label or length that can't be; ConnectionClosed.
+        """
+        return self._connection.export_keying_material(label, context, length)
 
     def send_datagram(
         self, data: bytes | memoryview, *, expires_at: int | None = None, urgency: int = DEFAULT_URGENCY
@@ -207,6 +216,7 @@ class Connection:
             case (
                 events.StreamsAvailable()
                 | events.HandshakeConfirmed()
+                | events.EarlyDataAllowed()
                 | events.PathValidated()
                 | events.PathFailed()
                 | events.PathChanged()

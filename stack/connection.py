@@ -233,6 +233,14 @@ class Connection:
 
     # Application verbs
 
+    def export_keying_material(self, label: bytes, context: bytes, length: int) -> bytes:
+        """Return keying material that is bound to this connection (RFC 8446 section 7.5).
+
+        Raises QuicError before the handshake is complete, or for a label or length that can't be; ConnectionClosed.
+        """
+        self._check_open()
+        return self.handshake.export_keying_material(label, context, length)
+
     def open_stream(self, unidirectional: bool = False) -> int | None:
         """Open a stream and return its ID; None at the peer's limit, until StreamsAvailable says otherwise.
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 from stack.crypto.packet_protection import Keys
 from stack.errors import INTERNAL_ERROR, PROTOCOL_VIOLATION, TransportError
-from stack.events import EarlyDataAccepted
+from stack.events import EarlyDataAccepted, EarlyDataAllowed
 from stack.recovery.acknowledgments import NEVER
 from stack.tls import engine as tls
 from stack.wire import header as wire
@@ -78,6 +78,7 @@ class EarlyData:
         space.write_keys = keys
         space.level, space.packet_type = tls.EARLY, wire.ZERO_RTT
         self.sending = True
+        self._connection.emit(EarlyDataAllowed())
 
     def stop(self) -> None:
         """No 0-RTT packet is sent any more."""

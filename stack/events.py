@@ -28,6 +28,11 @@ class HandshakeCompleted:
 
 
 @dataclass(frozen=True, slots=True)
+class EarlyDataAllowed:
+    """Client: what the application sends goes in 0-RTT from now on, before the handshake is complete."""
+
+
+@dataclass(frozen=True, slots=True)
 class EarlyDataAccepted:
     """Server: what the client sends before the handshake is complete is taken. Somebody may be replaying it."""
 
@@ -172,6 +177,7 @@ class ConnectionEnded:
 
 ConnectionEvent = (
     HandshakeCompleted
+    | EarlyDataAllowed
     | EarlyDataAccepted
     | HandshakeConfirmed
     | NewToken

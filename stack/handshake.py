@@ -10,6 +10,7 @@ from stack.errors import (
     FRAME_ENCODING_ERROR,
     PROTOCOL_VIOLATION,
     VERSION_NEGOTIATION_ERROR,
+    QuicError,
     TransportError,
 )
 from stack.events import HandshakeCompleted, HandshakeConfirmed, NewSession
@@ -101,6 +102,12 @@ class Handshake:
         if self._engine is not None:
             self._engine.close()
             self._engine = None
+
+    def export_keying_material(self, label: bytes, context: bytes, length: int) -> bytes:
+        """RFC 8446 section 7.5's exporter. Raises QuicError."""
+        if self._engine is None:
+            raise QuicError("keying material can be exported only from a connection that has started")
+        return self._engine.export_keying_material(label, context, length)
 
     # Frames
 

@@ -90,7 +90,10 @@ class Receiver:
             self._undecryptable = []
             for packet in waiting:
                 space = self._connection.space_of[packet.packet_type]
-                if space is not None and space.read_keys is None and not space.discarded:
+                keys = None if space is None else space.read_keys
+                if packet.packet_type == wire.ZERO_RTT:
+                    keys = self._connection.early_data.read_keys
+                if space is not None and keys is None and not space.discarded:
                     self._undecryptable.append(packet)  # the new keys are not those of this one
                 else:
                     self._packet.waited_ns = now - packet.arrived_at

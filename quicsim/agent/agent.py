@@ -10,9 +10,9 @@ from quicsim.agent.channel import Channel, ChannelError, Watcher
 from quicsim.agent.keys import Keys
 from quicsim.agent.messages import AcceptReply, AcceptRequest, Done, HandlerClass, Ready, decode, encode
 from quicsim.agent.netlink import NetlinkError
-from quicsim.agent.session import Session
+from quicsim.agent.session import Means, Session
 from stack.randomness import Randomness
-from stack.tls.tickets import KEY_LENGTH
+from stack.tls.tickets import TicketOffice
 
 MAX_SESSIONS: Final = 256  # handshakes at a time; further requests wait in their consumer's queue, which is bounded
 
@@ -20,8 +20,12 @@ Log = Callable[[str], None]
 
 
 class Agent:
-    """Serves any number of consumers. `clock` gives ns; `log` gets a line for each handshake that failed,
-    but not for those that their consumer took back."""
+    """Serves any number of consumers.
+
+    `clock` gives ns; `log` gets a line for each handshake that failed, but not for those that their consumer took back.
+    `deterministic` as in `stack.tls.config.ServerTls`: for simulations only. All handshakes share one office for
+    tickets, so that any of them can resume any session, and no ticket serves 0-RTT twice.
+    """
 
     def __init__(
         self,
@@ -31,13 +35,12 @@ class Agent:
         clock: Callable[[], int],
         log: Log,
         max_sessions: int = MAX_SESSIONS,
+        *,
+        deterministic: bool = False,
     ) -> None:
-        self.keys = keys
         self.watcher = watcher
-        self.rng = rng
-        self.clock = clock
         self.log = log
-        self.ticket_key: Final = rng.randbytes(KEY_LENGTH)  # one for all, so that any handshake can resume any session
+        self.means = Means(keys, TicketOffice(None), rng, clock, deterministic)
         self._max_sessions = max_sessions
         self._consumers: dict[_Consumer, None] = {}
         self._turns: deque[_Consumer] = deque()  # a consumer as often as it has requests for us
@@ -59,7 +62,7 @@ class Agent:
 
     def timeout(self) -> None:
         """End the handshakes whose time is up."""
-        now = self.clock()
+        now = self.means.clock()
         for session in self._sessions():
             if session.deadline is not None and session.deadline <= now:
                 session.timeout()
@@ -140,10 +143,7 @@ class _Consumer:
             self._agent.take_requests()
 
     def _begin(self, endpoint: socket.socket, request: AcceptReply) -> None:
-        agent = self._agent
-        session = Session(
-            endpoint, agent.watcher, request, agent.keys, agent.ticket_key, agent.rng, agent.clock, self._on_finished
-        )
+        session = Session(endpoint, self._agent.watcher, request, self._agent.means, self._on_finished)
         self.sessions[session] = None
 
     def _on_finished(self, session: Session, done: Done, reason: str) -> None:

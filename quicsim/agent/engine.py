@@ -5,19 +5,23 @@ import os
 import socket
 from collections import deque
 from collections.abc import Callable
+from operator import eq
 from typing import TYPE_CHECKING, Final
 
 from quicsim.agent import frames
 from quicsim.agent.channel import Channel, ChannelError
 from quicsim.agent.consumer import TlsHandshakeArgs
 from quicsim.agent.frames import Frame, FrameError
-from quicsim.agent.keylog import HelloRandom
+from quicsim.agent.keylog import EXPORTER, HelloRandom
 from quicsim.agent.late import LateMessages
+from stack.crypto.hkdf import HASH_LENGTH
 from stack.errors import ConfigError, QuicError
 from stack.limits import MAX_CRYPTO_BUFFER
 from stack.tls import engine as tls
 from stack.tls.alerts import UNEXPECTED_MESSAGE
-from stack.tls.session import decode_session
+from stack.tls.handshake import check_export
+from stack.tls.schedule import SUITES, KeySchedule
+from stack.tls.session import Session, decode_session
 
 if TYPE_CHECKING:
     from quicsim.agent.factory import AgentTls
@@ -45,6 +49,9 @@ class AgentEngine:
         self._parameters = transport_parameters
         self._local = b""  # our transport parameters, as soon as they are known
         self._context = b""
+        self._session: Session | None = None  # that the agent may resume
+        self._check_parameters: Callable[[bytes, bytes], bool] = eq
+        self._remembered: bytes | None = None  # what a server announced in the session that 0-RTT came with
         self._waker: Callable[[], None] | None = None
         self._busy = False  # the transport is taking events: it need not be woken
         self._inbox: deque[bytes] = deque()
@@ -58,6 +65,8 @@ class AgentEngine:
         self._peer_name: str | None = None
         self._resumed = False
         self._certificates: tuple[bytes, ...] = ()
+        self._suite = 0
+        self._exporter_secret = b""
         self._complete = False
         self._ended = False  # failed, or closed
 
@@ -80,7 +89,8 @@ class AgentEngine:
         self._context = context
 
     def allow_early_data(self, check: Callable[[bytes, bytes], bool]) -> None:
-        """Nothing to do: agents neither offer nor accept 0-RTT."""
+        """The agent of a server accepts 0-RTT only if `check` of our transport parameters, then and now, is true."""
+        self._check_parameters = check
 
     def start(self, now: int) -> None:
         """Submit the request. Without an agent, or with too many requests before, an Alert follows."""
@@ -143,13 +153,18 @@ class AgentEngine:
         """Nothing to do: the agent sends one of its own accord."""
 
     def export_keying_material(self, label: bytes, context: bytes, length: int) -> bytes:
-        """Raise QuicError: the exporter's secret stays with the agent."""
-        raise QuicError("keying material can't be exported: the handshake agent keeps the secret for it")
+        """Return keying material from the agent's secret for it; see `stack.tls.handshake.Handshake`."""
+        if not self._complete or self._ended:
+            raise QuicError("keying material can be exported only when the handshake is complete")
+        hash_name = SUITES[self._suite]
+        check_export(label, length, 255 * HASH_LENGTH[hash_name])
+        return KeySchedule(hash_name).export(self._exporter_secret, label, context, length)
 
     def close(self) -> None:
         """Take the request back, unless it is over."""
         self._ended = True
         self._events.clear()
+        self._exporter_secret = b""
         self._forget()
 
     # The agent
@@ -204,18 +219,38 @@ class AgentEngine:
         if option == frames.ALPN:
             return ",".join(factory.alpn).encode()
         if option == frames.SESSION_TICKET:
-            return factory.session or b"" if self._is_client else b""
+            return self._session_to_resume() if self._is_client else b""
         if option == frames.TRANSPORT_PARAM_EXT:
             return self._local
         if option == frames.CONFIG:
             return frames.encode_config(
                 frames.SocketConfig(
                     int.from_bytes(self._context[:4]),
+                    payload_cipher=frames.CIPHERS[factory.suite] if factory.suite else 0,
                     receive_session_ticket=factory.receive_session_ticket if self._is_client else 0,
                     certificate_request=0 if self._is_client else factory.certificate_request,
                 )
             )
+        if option == frames.EARLY_DATA:
+            return bytes((factory.early_data and (self._remembered is None or self._fits(self._remembered)),))
         raise FrameError(f"the agent wants option {option}: there is no such")
+
+    def _session_to_resume(self) -> bytes:
+        """Return the session's blob in the first connection that could resume it: its ticket is shown only once."""
+        blob = self._factory.session
+        if blob is None:
+            return b""
+        session = decode_session(blob)
+        if (session.server_name, session.context) != (self._server_name, self._context):
+            return b""
+        if not self._factory.use.take():
+            return b""
+        self._session = session
+        return blob
+
+    def _fits(self, remembered: bytes) -> bool:
+        """Whether 0-RTT may be accepted that goes by what we announced earlier."""
+        return self._check_parameters(remembered, self._local)
 
     def _on_set(self, frame: Frame) -> None:
         option, data = frame.about, frame.data
@@ -235,6 +270,11 @@ class AgentEngine:
             self._certificates = frames.decode_certificates(data)
         elif option == frames.EARLY_DATA:
             self._events.append(tls.EarlyData(data == b"\x01"))
+        elif option == frames.REMEMBERED_PARAMETERS:
+            self._remembered = data
+        elif option == frames.EXPORTER_SECRET:
+            self._exporter_secret = data
+            self._events.append(tls.KeyLog(EXPORTER, self._random.value, data))
         elif option == frames.SESSION_TICKET:
             try:
                 session = decode_session(data)
@@ -245,6 +285,11 @@ class AgentEngine:
             raise FrameError(f"the agent sets option {option}: there is no such")
 
     def _on_secret(self, secret: tls.NewSecret) -> None:
+        if (secret.level, secret.direction) == (tls.EARLY, tls.WRITE):
+            if self._session is None:
+                raise FrameError("the agent sets a secret for 0-RTT: must have a session that it resumes")
+            self._events.append(tls.RememberedParameters(self._session.transport_parameters, self._session.alpn))
+        self._suite = secret.suite
         label = self._random.label(secret, self._is_client)
         self._events.append(tls.KeyLog(label, self._random.value, secret.secret))
         self._events.append(secret)
@@ -259,11 +304,15 @@ class AgentEngine:
 
     def _check_end(self) -> None:
         """The agent has nothing more to say: is that the end?"""
-        if self._ended or self._complete:
+        if self._ended:
             return
-        if self._status:
+        gone = self._channel is not None and self._channel.ended
+        if self._complete:
+            if gone:
+                self._forget()
+        elif self._status:
             self._fail(-self._status)
-        elif self._channel is not None and self._channel.ended:
+        elif gone:
             self._alert(INTERNAL_ERROR, "handshake agent: it has gone")
 
     def _fail(self, error: int, reason: str = "") -> None:

@@ -13,6 +13,8 @@ from stack.errors import ConfigError
 from stack.randomness import Randomness
 from stack.tls.config import DEFAULT_ALPN
 from stack.tls.engine import LocalTransportParameters
+from stack.tls.schedule import SUITES
+from stack.tls.session import Use, decode_session
 
 ANON = "anon"
 X509 = "x509"
@@ -27,11 +29,13 @@ class AgentTls:
     have the latter two, and "anon" means "x509". `my_cert`, `my_privkey`, `my_peerids` and `keyring` are serial numbers
     as in `TlsHandshakeArgs`. The agent gives up after `timeout_ms`, if that is not 0.
 
-    `session` is what a NewSession event gave, to resume that session; `receive_session_ticket` is how many seconds a
-    client's agent waits for a ticket, 0 not to want one. `certificate_request`: a server asks clients for a certificate
-    never (0), of those that have one (1), or of all (2).
+    `session` is what a NewSession event gave, to resume that session, once; `receive_session_ticket` is how many
+    seconds a client's agent waits for a ticket, 0 not to want one. With `early_data`, a client offers 0-RTT if the
+    session allows it, and a server's tickets serve for it, once. `certificate_request`: a server asks clients for a
+    certificate never (0), of those that have one (1), or of all (2).
 
-    There is no 0-RTT, and no export of keying material. Raises ConfigError for values that can't be meant.
+    `suite` is the only cipher suite (0x1301 …) to use; 0 leaves it to the agent. Raises ConfigError for values that
+    can't be meant.
     """
 
     handshakes: Handshakes
@@ -45,6 +49,9 @@ class AgentTls:
     session: bytes | None = field(default=None, repr=False)
     receive_session_ticket: int = 0
     certificate_request: int = 0
+    early_data: bool = False
+    suite: int = 0
+    use: Use = field(init=False, repr=False, compare=False, default_factory=Use)
 
     def __post_init__(self) -> None:
         if self.auth not in (ANON, X509, PSK):
@@ -55,6 +62,11 @@ class AgentTls:
             raise ConfigError(f"certificate_request = {self.certificate_request}: must be from 0 to 2")
         if not 0 <= self.receive_session_ticket <= 255:
             raise ConfigError(f"receive_session_ticket = {self.receive_session_ticket}: must be from 0 to 255 seconds")
+        if self.suite and self.suite not in SUITES:
+            known = ", ".join(f"0x{suite:04x}" for suite in SUITES)
+            raise ConfigError(f"suite = 0x{self.suite:04x}: must be one of {known}, or 0")
+        if self.session is not None:
+            decode_session(self.session)
 
     def client(
         self, server_name: str | None, transport_parameters: LocalTransportParameters, rng: Randomness
@@ -80,12 +92,15 @@ class AgentTls:
 
 
 class LocalAgent:
-    """An agent in this process, which answers whenever an engine asks for events: in simulations and tests."""
+    """An agent in this process, which answers whenever an engine asks for events: in simulations and tests.
+
+    With a seeded `rng` it is exact; see `deterministic` of `Agent`.
+    """
 
     def __init__(self, keys: Keys, rng: Randomness, clock: Callable[[], int], log: Log, max_pending: int = 50) -> None:
         """`clock` gives ns; for the others see `Agent` and `Handshakes`."""
         self.watcher = PollWatcher()
-        self.agent = Agent(keys, self.watcher, rng, clock, log)
+        self.agent = Agent(keys, self.watcher, rng, clock, log, deterministic=True)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.agent.attach(theirs)
         self.handshakes = Handshakes(ours, self.watcher, max_pending)

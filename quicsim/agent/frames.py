@@ -32,7 +32,9 @@ CRYPTO_SECRET: Final = 13
 TRANSPORT_PARAM_EXT: Final = 14
 PEER_NAME: Final = 128  # ours: the server name that the client asked for; flag 1 if a session was resumed
 PEER_CERTIFICATES: Final = 129  # ours: DER, leaf first, each behind its length in 32 bits
-EARLY_DATA: Final = 130  # ours: a byte that tells whether 0-RTT is accepted
+EARLY_DATA: Final = 130  # ours: a byte, 1: 0-RTT is wanted (to the agent), or accepted (from it)
+REMEMBERED_PARAMETERS: Final = 131  # ours: a server's transport parameters in the session that 0-RTT came with
+EXPORTER_SECRET: Final = 132  # ours: what keying material is exported from
 
 PROTOCOL_VIOLATION: Final = 1  # flag of an ALERT: QUIC has an error of its own for it
 RESUMED: Final = 1  # flag of a PEER_NAME

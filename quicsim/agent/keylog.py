@@ -4,6 +4,8 @@ from typing import Final
 
 from stack.tls import engine as tls
 
+EXPORTER: Final = "EXPORTER_SECRET"
+
 _START: Final = 6  # message type, length and version come before it
 _END: Final = _START + 32
 

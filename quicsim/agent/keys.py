@@ -1,4 +1,4 @@
-"""What an agent has: certificates with their keys, pre-shared keys and roots, each by a serial number, from TOML.
+"""What an agent has, from TOML: certificates with their keys, pre-shared keys and roots, each by a serial number.
 
 [[certificate]]
 cert = 1                   # serial numbers, as in tls_handshake_args
@@ -15,6 +15,10 @@ hash = "sha256"
 [[trust]]
 keyring = 0                # what requests name that name none
 roots = "ca.pem"           # or: pinned = "server.pem"
+
+[policy]                   # of all handshakes
+groups = ["x25519mlkem768", "x25519"]
+key_shares = 2             # in a ClientHello: of the first groups
 """
 
 import tomllib
@@ -28,9 +32,12 @@ from quicsim.agent.messages import AcceptReply, AuthMode
 from quicsim.certificates import load_authorities, load_credentials, load_pinned
 from stack.errors import ConfigError
 from stack.tls.certificates import Authorities, Credentials, Pinned
+from stack.tls.config import DEFAULT_GROUPS
+from stack.tls.groups import GROUPS, P256, P384, X25519, X25519MLKEM768
 from stack.tls.psk import ExternalPsk
 
 NOBODY: Final = Pinned(())
+GROUP_NAMES: Final = {"x25519": X25519, "p256": P256, "p384": P384, "x25519mlkem768": X25519MLKEM768}
 
 _FIELDS: Final[dict[str, dict[str, type]]] = {
     "certificate": {"cert": int, "privkey": int, "cert_file": str, "key_file": str},
@@ -43,13 +50,29 @@ class NoKey(Exception):
     """A request names a key that the agent does not have."""
 
 
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What an agent negotiates; see `groups` and `key_shares` of `ClientTls`. Raises ConfigError."""
+
+    groups: tuple[int, ...] = DEFAULT_GROUPS
+    key_shares: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.groups or len(set(self.groups)) != len(self.groups) or not set(self.groups) <= GROUPS.keys():
+            known = ", ".join(name for name, group in GROUP_NAMES.items() if group in GROUPS)
+            raise ConfigError(f"groups: must be one or more of {known}, none twice")
+        if not 1 <= self.key_shares <= len(self.groups):
+            raise ConfigError(f"key_shares = {self.key_shares}: must be from 1 to the {len(self.groups)} groups")
+
+
 @dataclass(frozen=True)
 class Keys:
-    """An agent's keys. The first certificate is the one of requests that name none."""
+    """An agent's keys, and what it does with them. The first certificate is the one of requests that name none."""
 
     certificates: dict[tuple[int, int], Credentials] = field(default_factory=dict)
     psks: dict[int, ExternalPsk] = field(default_factory=dict)
     trust: dict[int, Authorities | Pinned] = field(default_factory=dict)
+    policy: Policy = Policy()
     wall_clock: Callable[[], datetime] | None = None  # when certificates must be valid; None: when `trust` says
 
     def credentials_of(self, request: AcceptReply) -> Credentials:
@@ -91,10 +114,10 @@ def load_keys(path: Path) -> Keys:
         raise ConfigError(f"{path} can't be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
-    keys = Keys(wall_clock=_this_minute)
+    keys = Keys(policy=_policy(tables.pop("policy", {}), f"{path}: policy"), wall_clock=_this_minute)
     for kind, entries in tables.items():
         if kind not in _FIELDS or not isinstance(entries, list):
-            raise ConfigError(f"{path}: {kind}: must be [[certificate]], [[psk]] or [[trust]]")
+            raise ConfigError(f"{path}: {kind}: must be [[certificate]], [[psk]], [[trust]] or [policy]")
         for index, entry in enumerate(entries):
             where = f"{path}: {kind}[{index}]"
             _check(entry, _FIELDS[kind], where)
@@ -118,6 +141,17 @@ def _check(entry: Any, known: dict[str, type], where: str) -> None:
             raise ConfigError(f"{where}.{name}: must be one of {', '.join(known)}")
         if type(value) is not known[name]:
             raise ConfigError(f"{where}.{name} = {value!r}: must be of type {known[name].__name__}")
+
+
+def _policy(table: Any, where: str) -> Policy:
+    _check(table, {"groups": list, "key_shares": int}, where)
+    try:
+        fields = dict(table)
+        if "groups" in fields:
+            fields["groups"] = tuple(GROUP_NAMES.get(str(name).lower(), 0) for name in fields["groups"])
+        return Policy(**fields)
+    except ConfigError as error:
+        raise ConfigError(f"{where}.{error}") from None
 
 
 def _add(keys: Keys, kind: str, entry: dict[str, Any], directory: Path) -> None:

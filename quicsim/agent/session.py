@@ -3,11 +3,13 @@
 import errno
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from quicsim.agent import frames
 from quicsim.agent.channel import Channel, ChannelError, Watcher
 from quicsim.agent.frames import Frame, FrameError
+from quicsim.agent.keylog import EXPORTER
 from quicsim.agent.keys import Keys, NoKey
 from quicsim.agent.messages import AcceptReply, AuthMode, Done, MessageType
 from stack.errors import ConfigError
@@ -16,14 +18,28 @@ from stack.tls import engine as tls
 from stack.tls.alerts import HandshakeError
 from stack.tls.config import CLIENT_SUITES, ClientTls, ServerTls
 from stack.tls.extensions import CLIENT_HELLO
+from stack.tls.extensions import EARLY_DATA as EARLY_DATA_EXTENSION
 from stack.tls.handshake import HEADER_SIZE
-from stack.tls.hello import parse_client_hello
+from stack.tls.hello import ClientHello, parse_client_hello
 from stack.tls.messages import SIZE_LIMITS
 from stack.tls.schedule import SUITES
+from stack.tls.server import ServerHandshake
+from stack.tls.tickets import TicketOffice
 
 TICKETS: Final = 1  # that a server sends
 NS_PER_MS: Final = 1_000_000
 NS_PER_S: Final = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What the handshakes of an agent have in common; `clock` gives ns."""
+
+    keys: Keys
+    office: TicketOffice
+    rng: Randomness
+    clock: Callable[[], int]
+    deterministic: bool
 
 
 class Session:
@@ -38,17 +54,13 @@ class Session:
         endpoint: socket.socket,
         watcher: Watcher,
         request: AcceptReply,
-        keys: Keys,
-        ticket_key: bytes,
-        rng: Randomness,
-        clock: Callable[[], int],
+        means: Means,
         finished: Callable[["Session", Done, str], None],
     ) -> None:
         self._request = request
-        self._keys = keys
-        self._ticket_key = ticket_key
-        self._rng = rng
-        self._clock = clock
+        self._means = means
+        self._keys = means.keys
+        self._clock = means.clock
         self._finished = finished
         self._is_client = request.message_type is MessageType.CLIENT_HELLO
         self._engine: tls.Engine | None = None
@@ -60,10 +72,10 @@ class Session:
         self._last_secret: tls.NewSecret | None = None
         self._ended = False
         self._tickets_until: int | None = None
-        self.deadline = None if not request.timeout_ms else clock() + request.timeout_ms * NS_PER_MS
+        self.deadline = None if not request.timeout_ms else self._clock() + request.timeout_ms * NS_PER_MS
         self._channel = Channel(endpoint, watcher, self._on_ready)
-        parameters = (frames.TRANSPORT_PARAM_EXT,) if self._is_client else ()
-        self._ask(self._make_engine, frames.ALPN, frames.SESSION_TICKET, frames.CONFIG, *parameters)
+        more = (frames.SESSION_TICKET, frames.TRANSPORT_PARAM_EXT) if self._is_client else ()
+        self._ask(self._make_engine, frames.ALPN, frames.CONFIG, frames.EARLY_DATA, *more)
 
     def close(self) -> None:
         """The consumer is gone."""
@@ -143,12 +155,16 @@ class Session:
             trust=self._keys.trust_of(request),
             alpn=alpn,
             suites=frames.suites_of(config) or CLIENT_SUITES,
+            groups=self._keys.policy.groups,
+            key_shares=self._keys.policy.key_shares,
             credentials=self._keys.credentials_of(request) if request.auth_mode is AuthMode.X509 else None,
             session=self._options[frames.SESSION_TICKET] or None,
             tickets=config.receive_session_ticket > 0,
+            early_data=self._early_data_is_wanted,
+            deterministic=self._means.deterministic,
             psks=self._keys.psks_of(request) if request.auth_mode is AuthMode.PSK else (),
         )
-        return factory.client(request.peername, self._options[frames.TRANSPORT_PARAM_EXT], self._rng)
+        return factory.client(request.peername, self._options[frames.TRANSPORT_PARAM_EXT], self._means.rng)
 
     def _server(self, config: frames.SocketConfig, alpn: tuple[str, ...]) -> tls.Engine:
         request = self._request
@@ -158,13 +174,24 @@ class Session:
             credentials=None if with_keys else self._keys.credentials_of(request),
             alpn=alpn,
             suites=frames.suites_of(config) or tuple(SUITES),
+            groups=self._keys.policy.groups,
+            deterministic=self._means.deterministic,
             client_auth=("none", "request", "require")[config.certificate_request if asks else 0],
             client_trust=self._keys.trust_of(request) if asks else None,
             tickets=TICKETS,
-            ticket_key=self._ticket_key,
+            early_data=self._early_data_is_wanted,
             psks=self._keys.psks_of(request) if with_keys else (),
         )
-        return factory.server(lambda _: self._options[frames.TRANSPORT_PARAM_EXT], self._rng)
+        engine = ServerHandshake(
+            factory, self._means.office, lambda _: self._options[frames.TRANSPORT_PARAM_EXT], self._means.rng
+        )
+        engine.allow_early_data(lambda *_: self._early_data_is_wanted)
+        return engine
+
+    @property
+    def _early_data_is_wanted(self) -> bool:
+        """What the consumer said last; a server's consumer knows by then whether it fits the session."""
+        return self._options[frames.EARLY_DATA] == b"\x01"
 
     def _on_message(self, level: int, data: bytes) -> None:
         if self._hello is None or level != tls.INITIAL:
@@ -185,18 +212,31 @@ class Session:
         return length > SIZE_LIMITS[CLIENT_HELLO] or len(data) >= HEADER_SIZE + length
 
     def _on_hello(self, data: bytes) -> None:
-        """Get our transport parameters, which depend on the client's, before the engine needs them."""
+        """Get what depends on the ClientHello before the engine needs it.
+
+        That is our transport parameters, and whether 0-RTT goes with them that came with a session of other ones.
+        """
         self._hello = None
         end = HEADER_SIZE + int.from_bytes(data[1:HEADER_SIZE])
         try:
-            parameters = parse_client_hello(data[HEADER_SIZE:end]).transport_parameters
+            hello = parse_client_hello(data[HEADER_SIZE:end])
         except HandshakeError:
-            parameters = None
-        if parameters is None:
+            hello = None
+        if hello is None or hello.transport_parameters is None:
             self._feed(tls.INITIAL, data)  # it says what is wrong
             return
-        self._send(frames.SET, frames.TRANSPORT_PARAM_EXT, parameters)
-        self._ask(lambda: self._feed(tls.INITIAL, data), frames.TRANSPORT_PARAM_EXT)
+        self._send(frames.SET, frames.TRANSPORT_PARAM_EXT, hello.transport_parameters)
+        remembered = self._remembered_parameters(hello)
+        if remembered is not None:
+            self._send(frames.SET, frames.REMEMBERED_PARAMETERS, remembered)
+        self._ask(lambda: self._feed(tls.INITIAL, data), frames.TRANSPORT_PARAM_EXT, frames.EARLY_DATA)
+
+    def _remembered_parameters(self, hello: ClientHello) -> bytes | None:
+        """Return what we announced in the session that 0-RTT comes with, None without 0-RTT."""
+        if EARLY_DATA_EXTENSION not in hello.extensions or hello.psk is None or not self._early_data_is_wanted:
+            return None
+        ticket = self._means.office.open(hello.psk.identities[0][0], self._clock())
+        return None if ticket is None else ticket.transport_parameters
 
     def _feed(self, level: int, data: bytes) -> None:
         assert self._engine is not None
@@ -227,6 +267,9 @@ class Session:
             self._send(frames.SET, frames.EARLY_DATA, bytes((event.accepted,)))
         elif isinstance(event, tls.Completed):
             self._complete(event)
+        elif isinstance(event, tls.KeyLog):
+            if event.label == EXPORTER:  # the consumer knows the others, and has their names
+                self._send(frames.SET, frames.EXPORTER_SECRET, event.secret)
         elif isinstance(event, tls.SessionTicket):
             self._send(frames.SET, frames.SESSION_TICKET, event.blob)
             self._finish(0)

@@ -33,6 +33,12 @@ HEADER_SIZE: Final = 4
 MAX_LABEL_SIZE: Final = 249  # bytes: with "tls13 " it must fit an 8-bit length
 
 
+def check_export(label: bytes, length: int, limit: int) -> None:
+    """Check what an exporter is asked for, `limit` being the bytes that it gives at once. Raises QuicError."""
+    if len(label) > MAX_LABEL_SIZE or not 0 <= length <= limit:
+        raise QuicError(f"an exporter takes a label of up to {MAX_LABEL_SIZE} bytes and gives up to {limit} bytes")
+
+
 class Handshake:
     """One side of a handshake, without its message handlers."""
 
@@ -142,9 +148,7 @@ class Handshake:
         """
         if self._state not in (State.CLIENT_CONNECTED, State.SERVER_CONNECTED):
             raise QuicError("keying material can be exported only when the handshake is complete")
-        limit = self._export_limit
-        if len(label) > MAX_LABEL_SIZE or not 0 <= length <= limit:
-            raise QuicError(f"an exporter takes a label of up to {MAX_LABEL_SIZE} bytes and gives up to {limit} bytes")
+        check_export(label, length, self._export_limit)
         return self._export(label, context, length)
 
     @property

@@ -11,7 +11,7 @@ from stack.connection import Connection
 from stack.errors import PROTOCOL_VIOLATION
 from stack.events import ConnectionEnded, EarlyDataAccepted, HandshakeCompleted, NewSession
 from stack.tls.config import ClientTls, ServerTls
-from stack.tls.groups import P384, X25519
+from stack.tls.groups import P384, X25519, X25519MLKEM768
 from stack.wire.decoded_frames import AckFrame, StreamFrame
 from stack.wire.frames import encode_ack, encode_crypto_header
 from stack.wire.header import ZERO_RTT, encode_long_header
@@ -354,3 +354,16 @@ def test_an_acknowledgment_of_refused_packets_is_a_protocol_violation() -> None:
     pair.inject(pair.server_connection, encode_ack([(0, 0)], 0))
     ended = [event for event in pair.client_events if isinstance(event, ConnectionEnded)]
     assert [event.code for event in ended] == [PROTOCOL_VIOLATION]
+
+
+def test_early_packets_that_overtake_the_client_hello_are_read_as_soon_as_it_is_whole() -> None:
+    pair = Resumption().pair(groups=(X25519MLKEM768, X25519), key_shares=2)
+    late = [1]  # the datagram with the second half of the ClientHello
+    pair.drop = lambda datagram: datagram.to_server and datagram.number in late
+    connection = pair.connect()
+    send(connection)
+    pair.run(lambda: any(isinstance(event, EarlyDataAccepted) for event in pair.server_events))
+    assert pair.server_connection is not None
+    assert not pair.server_connection.handshake_complete
+    taken = pair.recorder_of(pair.server_connection).received
+    assert "0RTT" in [packet.packet_type for packet in taken]

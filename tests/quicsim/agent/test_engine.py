@@ -2,6 +2,7 @@
 
 import random
 import socket
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -10,64 +11,22 @@ import quicsim
 from links import Delay
 from quicsim.agent.consumer import Handshakes
 from quicsim.agent.factory import AgentTls, LocalAgent
-from quicsim.agent.keys import Keys
+from quicsim.agent.keys import Keys, Policy
 from quicsim.agent.watchers import PollWatcher
 from quicsim.certificates import test_certificate
 from quicsim.net import client_config
-from stack.errors import ConfigError
+from stack.errors import ConfigError, QuicError
 from stack.events import ConnectionEnded, HandshakeCompleted, NewSession
 from stack.tls.certificates import Pinned
 from stack.tls.config import ClientTls, ServerTls
 from stack.tls.groups import X25519, X25519MLKEM768
-from stack.tls.psk import ExternalPsk
+from stack.tls.schedule import SUITES
 from stack.wire.varint import encode_varint
 from stack.wire.versions import VERSION_2
+from tests.support.agent_bench import ALICE, Bench
 from tests.support.pair import SECOND, Pair
 
 DATA = random.Random(5).randbytes(100_000)
-ALICE = ExternalPsk(b"alice", bytes(range(32)))
-BOB = ExternalPsk(b"bob", bytes(range(32, 64)))
-
-
-class Bench:
-    """A pair, and an agent in this process with its log."""
-
-    def __init__(self, keys: Keys | None = None, max_pending: int = 50) -> None:
-        certificate = test_certificate()
-        keys = keys or Keys(
-            {(1, 2): certificate}, {7: ALICE, 8: BOB}, {0: Pinned(certificate.certificates), 5: Pinned(())}
-        )
-        self.log: list[str] = []
-        self._earlier = 0  # ns in former pairs
-        self.pair: Pair | None = None
-        self.local = LocalAgent(keys, random.Random(9), self.clock, self.log.append, max_pending)
-
-    def clock(self) -> int:
-        """Time goes on from pair to pair."""
-        return self._earlier + (0 if self.pair is None else self.pair.now)
-
-    def make(self, *, client: dict[str, Any] | None = None, server: dict[str, Any] | None = None) -> Pair:
-        """A pair whose client or server, where given, has an agent; fields of AgentTls."""
-        handshakes = self.local.handshakes
-        return self.use(
-            Pair(
-                client={} if client is None else {"tls": AgentTls(handshakes, **client)},
-                server={} if server is None else {"tls": AgentTls(handshakes, **server)},
-            )
-        )
-
-    def use(self, pair: Pair) -> Pair:
-        """Go on with the clock of another pair."""
-        self._earlier, self.pair = self.clock(), pair
-        return pair
-
-
-@pytest.fixture
-def bench() -> Any:
-    made = Bench()
-    yield made
-    made.local.close()
-
 
 ROLES = [({}, None), (None, {}), ({}, {})]
 
@@ -148,6 +107,8 @@ def test_whom_to_trust_and_what_to_speak_is_left_to_a_factory(bench: Bench, name
         ({"alpn": ()}, "alpn = (): must be one or more names of 1 to 255 bytes without commas"),
         ({"alpn": ("a,b",)}, "alpn = ('a,b',): must be one or more names of 1 to 255 bytes without commas"),
         ({"certificate_request": 3}, "certificate_request = 3: must be from 0 to 2"),
+        ({"suite": 0x1399}, "suite = 0x1399: must be one of 0x1301, 0x1302, 0x1303, 0x1304, or 0"),
+        ({"session": b"QSS"}, "session: 3 bytes that were cut short or changed"),
         ({"receive_session_ticket": 256}, "receive_session_ticket = 256: must be from 0 to 255 seconds"),
     ],
 )
@@ -242,12 +203,9 @@ def test_a_ticket_of_the_agents_server_resumes_the_session(bench: Bench) -> None
 def test_secrets_are_told_to_observers_by_their_names_in_key_logs(bench: Bench, client: Any, server: Any) -> None:
     pair = bench.make(client=client, server=server)
     ours, theirs = pair.established()
-    secrets = [
-        {entry for entry in pair.recorder_of(connection).secrets if entry[0] != "EXPORTER_SECRET"}
-        for connection in (ours, theirs)
-    ]
+    secrets = [set(pair.recorder_of(connection).secrets) for connection in (ours, theirs)]
     assert secrets[0] == secrets[1]
-    assert len(secrets[0]) == 4
+    assert len(secrets[0]) == 5
 
 
 def test_a_session_of_version_2_belongs_to_version_2(bench: Bench) -> None:
@@ -363,3 +321,35 @@ def test_a_connection_that_is_over_takes_its_request_back() -> None:
     assert reasons == [(0, "")] * 4
     handshakes.close()
     agent.close()
+
+
+@pytest.mark.parametrize(("client", "server"), ROLES, ids=["client", "server", "both"])
+@pytest.mark.parametrize("suite", SUITES)
+def test_both_ends_export_the_same_keying_material(bench: Bench, client: Any, server: Any, suite: int) -> None:
+    own = {"client": ClientTls(test_certificate(), suites=(suite,)), "server": ServerTls(test_certificate())}
+    pair = bench.use(
+        Pair(
+            client={"tls": own["client"] if client is None else bench.tls(suite=suite)},
+            server={"tls": own["server"] if server is None else bench.tls()},
+        )
+    )
+    connection = pair.connect()
+    with pytest.raises(QuicError, match="only when the handshake is complete"):
+        connection.export_keying_material(b"EXPORTER-test", b"", 32)
+    pair.run(lambda: connection.handshake_confirmed)
+    assert pair.server_connection is not None
+    ends = (connection, pair.server_connection)
+    first, second = (end.export_keying_material(b"EXPORTER-test", b"context", 100) for end in ends)
+    assert first == second
+    assert first != connection.export_keying_material(b"EXPORTER-test", b"", 100)
+    for end in ends:
+        with pytest.raises(QuicError, match="a label of up to 249 bytes"):
+            end.export_keying_material(bytes(250), b"", 1)
+
+
+def test_a_client_with_an_agent_offers_a_post_quantum_key_if_its_policy_says_so() -> None:
+    server = ServerTls(test_certificate(), groups=(X25519MLKEM768,))
+    with closing(Bench(policy=Policy((X25519MLKEM768, X25519)))) as bench:
+        pair = bench.use(Pair(client={"tls": bench.tls()}, server={"tls": server}))
+        ours, theirs = pair.established()
+        assert pair.transfer(ours, theirs, DATA)[1] == DATA

@@ -127,6 +127,29 @@ def test_the_agent_does_the_handshake_and_files_go_over_the_connection(process: 
     assert process.end() == (0, "closed\n", "")
 
 
+def test_a_resumed_connection_sends_before_the_handshake(process: Process) -> None:
+    async def main(net: RealNet) -> list[bool]:
+        accepted = []
+        with handshakes(process) as service:
+            listener = await net.listen(0, None, host="127.0.0.1", tls=AgentTls(service, early_data=True))
+            session = None
+            for _ in range(2):
+                net.spawn(send, listener)
+                tls = AgentTls(service, session=session, receive_session_ticket=5, early_data=True)
+                conn = await net.connect("127.0.0.1", listener.address[1], trust=None, tls=tls)
+                assert (conn.handshake is None) == (session is not None)  # usable before the handshake is complete
+                stream = await conn.open_stream()
+                await stream.write(SIZE.to_bytes(8), end=True)
+                assert len(await stream.read_all()) == SIZE
+                session = await conn.session()
+                assert conn.handshake is not None
+                accepted.append(conn.handshake.early_data_accepted)
+                conn.close()
+        return accepted
+
+    assert RealNet().run(main) == [False, True]
+
+
 def test_many_handshakes_at_once(process: Process) -> None:
     async def main(net: RealNet) -> list[int]:
         with handshakes(process) as service:
@@ -212,7 +235,10 @@ def test_another_agent_at_the_same_place_is_refused_and_a_dead_ones_socket_repla
         ("[[psk]]\ncolour = 1", "psk[0].colour: must be one of serial, identity, key, hash"),
         ("[[trust]]\nkeyring = 1", "trust[0]: must have either roots or pinned"),
         ('[[trust]]\nroots = "nowhere.pem"', "nowhere.pem can't be read"),
-        ("[trust]\nkeyring = 1", "trust: must be [[certificate]], [[psk]] or [[trust]]"),
+        ('[policy]\ngroups = ["x448"]', "policy.groups: must be one or more of x25519, p256, p384"),
+        ("[policy]\nkey_shares = 4", "policy.key_shares = 4: must be from 1 to the 3 groups"),
+        ("[[policy]]\nkey_shares = 1", "policy: must be a table"),
+        ("[trust]\nkeyring = 1", "trust: must be [[certificate]], [[psk]], [[trust]] or [policy]"),
         ("colour", "is not TOML"),
     ],
 )
