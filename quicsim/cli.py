@@ -18,6 +18,7 @@ from quicsim.commands.certs import certs
 from quicsim.commands.exits import BAD_INPUT, FAILED, INTERRUPTED, OK, Failure, errors
 from quicsim.commands.get import get
 from quicsim.commands.ping import ping
+from quicsim.commands.relay import relay
 from quicsim.commands.serve import serve
 from quicsim.outputs import OutputDirectory, OutputError
 from quicsim.plan import Plan, PlanError, load_plan
@@ -53,6 +54,7 @@ app.command()(get)
 app.command()(certs)
 app.command()(agent)
 app.command()(ping)
+app.command()(relay)
 app.add_typer(perf.app, name="perf")
 
 

@@ -3,6 +3,7 @@
 Datagrams of the simulated network get the IP and UDP headers they would have had. Time zero is 1 January 1970.
 """
 
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from ipaddress import IPv4Address, ip_address
@@ -23,6 +24,8 @@ UDP: Final = 17
 _SPOOL_MEMORY: Final = 1 << 24  # bytes of a capture kept in memory before it goes to a temporary file
 _CHUNK: Final = 1 << 16
 _END_OF_OPTIONS: Final = b"\0\0\0\0"
+
+_KEY_LOG_LINE: Final = re.compile(r"[A-Z][A-Z0-9_]* [0-9a-f]+ [0-9a-f]+", re.IGNORECASE)
 
 _U16x2: Final = Struct("<HH")
 _BLOCK: Final = Struct("<II")
@@ -114,11 +117,11 @@ class HostCapture(Observer):
 
     Give `datagram` what passes the host, and the endpoint the capture as its observer. The file is put together by
     `save`, with all secrets in front: readers go through it once, and a packet may overtake those that its keys
-    come from.
+    come from. With several `interfaces`, `datagram` tells them apart by name.
     """
 
-    def __init__(self, host: str) -> None:
-        self._host: Final = host
+    def __init__(self, *interfaces: str) -> None:
+        self._interfaces: Final = {name: number for number, name in enumerate(interfaces)}
         self._secrets: Final[dict[str, None]] = {}  # lines of the key log, in order
         self._packets: IO[bytes] | None = None  # their blocks; there from the first packet until `save`
         self.count = 0
@@ -127,17 +130,23 @@ class HostCapture(Observer):
         """Collect the secrets of a connection."""
         return _Secrets(self._secrets)
 
-    def datagram(self, _: str, now: int, direction: str, datagram: Datagram) -> None:
+    def add_key_log(self, text: str) -> None:
+        """Add secrets that others have logged, as lines of an NSS key log; what is no such line is left out."""
+        for line in text.splitlines():
+            if _KEY_LOG_LINE.fullmatch(line):
+                self._secrets[f"{line}\n"] = None
+
+    def datagram(self, interface: str, now: int, direction: str, datagram: Datagram) -> None:
         """Take a datagram that passes the host, SENT or RECEIVED at `now`; fits `Simulation.tap`."""
         self.count += 1
         if self._packets is None:
             self._packets = SpooledTemporaryFile(_SPOOL_MEMORY)  # noqa: SIM115 - closed by `save`
-        packet = ip_packet(datagram.source, datagram.destination, datagram.payload, datagram.ecn, datagram.hop_limit)
-        self._packets.write(enhanced_packet(now, packet, direction))
+        packet = ip_packet(datagram.source, datagram.destination, datagram.payload, datagram.ecn)
+        self._packets.write(enhanced_packet(now, packet, direction, self._interfaces.get(interface, 0)))
 
     def save(self, write: Callable[[bytes], object]) -> None:
         """Write the whole capture file so far; the capture is over then."""
-        write(section_header() + interface_description(self._host))
+        write(section_header() + b"".join(map(interface_description, self._interfaces)))
         if self._secrets:
             write(decryption_secrets("".join(self._secrets).encode()))
         if self._packets is not None:

@@ -1,6 +1,7 @@
 """Plans: TOML files that say what a run consists of."""
 
 from quicsim.plan.actions import ActionPlan, MigratePlan, RebindPlan
+from quicsim.plan.elements import ElementPlan, parse_elements
 from quicsim.plan.errors import PlanError
 from quicsim.plan.load import load_plan, parse_plan
 from quicsim.plan.model import ApplicationPlan, CapturePlan, HostPlan, LinkPlan, NatPlan, Plan
@@ -9,6 +10,7 @@ __all__ = [
     "ActionPlan",
     "ApplicationPlan",
     "CapturePlan",
+    "ElementPlan",
     "HostPlan",
     "LinkPlan",
     "MigratePlan",
@@ -17,5 +19,6 @@ __all__ = [
     "PlanError",
     "RebindPlan",
     "load_plan",
+    "parse_elements",
     "parse_plan",
 ]

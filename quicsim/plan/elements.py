@@ -1,7 +1,9 @@
 """Link elements as plans write them: `{ rate = "10Mbps" }`, `{ taildrop = { packets = 25 } }`."""
 
 import inspect
-from collections.abc import Mapping
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +22,11 @@ KINDS: Final[dict[str, type[Element]]] = {
 }
 
 
+_ELEMENT: Final = re.compile(r"(\w+)\s*(?:=\s*(.+)|\((.*)\))?", re.DOTALL)
+_ARGUMENT: Final = re.compile(r"([a-z]\w*)\s*=(?!=)\s*(.+)", re.DOTALL)
+_ITEM: Final = re.compile(r"""(?:[^,(){}\[\]"']|\([^()]*\)|\{[^{}]*\}|\[[^\[\]]*\]|"[^"]*"|'[^']*'|[(){}\[\]"'])+""")
+
+
 @dataclass(frozen=True)
 class ElementPlan:
     """One element of a link: its kind, and what its class is called with."""
@@ -35,7 +42,7 @@ class ElementPlan:
             inspect.signature(kind).bind(*self.positional, **self.named)
             return kind(*self.positional, **self.named)
         except TypeError as error:
-            given = dict(self.named) or list(self.positional)
+            given = [*self.positional, *([dict(self.named)] if self.named else [])]
             raise ValueError(f"{self.kind} can't be made of {given}: {error}") from None
 
 
@@ -50,17 +57,61 @@ def element_plan(value: object) -> ElementPlan:
     if not isinstance(value, Mapping) or len(value) != 1:
         raise ValueError('must be a table with one key, such as { delay = "25ms" }')
     ((name, argument),) = value.items()
+    if isinstance(argument, Mapping):
+        return _plan(name, (), argument)
+    return _plan(name, argument if isinstance(argument, list) else [argument], {})
+
+
+def _plan(name: str, positional: Sequence[object], named: Mapping[str, object]) -> ElementPlan:
+    """Return an element's plan, which can be built. Raises ValueError."""
     kind = name.replace("_", "").lower()
     if kind not in KINDS:
         raise ValueError(choose("element", name, KINDS))
-    if isinstance(argument, Mapping):
-        _check_names(kind, argument)
-        plan = ElementPlan(kind, (), {name: _content(value) for name, value in argument.items()})
-    else:
-        values = argument if isinstance(argument, list) else [argument]
-        plan = ElementPlan(kind, tuple(_content(value) for value in values), {})
+    _check_names(kind, named)
+    arguments = {name: _content(value) for name, value in named.items()}
+    plan = ElementPlan(kind, tuple(map(_content, positional)), arguments)
     plan.build()
     return plan
+
+
+def parse_elements(text: str) -> list[ElementPlan]:
+    """Return the elements that a line of text names, such as "rate=10Mbps, taildrop(packets=25), loss=0.02".
+
+    An element is its kind, then "=" and its first argument, or in parentheses all of them, by place or by name.
+    Arguments are TOML values, or else text. Raises ValueError.
+    """
+    plans = []
+    for item in _split(text):
+        match = _ELEMENT.fullmatch(item)
+        if match is None:
+            raise ValueError(f"element {item!r}: must be such as rate=10Mbps or taildrop(packets=25)")
+        kind, first, several = match.groups()
+        positional: list[object] = []
+        named: dict[str, object] = {}
+        for argument in [first] if first is not None else _split(several or ""):
+            pair = _ARGUMENT.fullmatch(argument)
+            if pair is None:
+                positional.append(toml_value(argument))
+            else:
+                named[pair[1]] = toml_value(pair[2])
+        try:
+            plans.append(_plan(kind, positional, named))
+        except ValueError as error:
+            raise ValueError(f"element {item!r}: {error}") from None
+    return plans
+
+
+def toml_value(text: str) -> object:
+    """Return what a TOML value stands for; what is none stands for itself."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _split(text: str) -> list[str]:
+    """Split at commas that are in no brackets and no quotes."""
+    return [item.strip() for item in _ITEM.findall(text) if item.strip()]
 
 
 def _content(argument: object) -> object:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from quicsim.plan.elements import toml_value
 from quicsim.plan.errors import PlanError, problems
 from quicsim.plan.model import Plan
 
@@ -63,13 +64,6 @@ def _set(data: dict[str, Any], setting: str) -> None:
         elif not isinstance(place, dict):
             raise PlanError(f"--set {setting}", [f"{where} = {place!r} is a value and has no {key!r}"])
         if last:
-            place[index] = _value(text.strip())
+            place[index] = toml_value(text.strip())
         else:
             place = place[index] if isinstance(place, list) else place.setdefault(index, {})
-
-
-def _value(text: str) -> object:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text

@@ -1,7 +1,9 @@
 """A relay between real programs: the elements of a link, in real time, on UDP sockets of this machine."""
 
 from quicsim.relay.counters import DirectionCounters, ElementCounters, RelayCounters
-from quicsim.relay.relay import CLIENT_SIDE, SERVER_SIDE, Rebind, Relay
+from quicsim.relay.rebinding import Rebind, rebind_every
+from quicsim.relay.relay import CLIENT_SIDE, SERVER_SIDE, Relay
+from quicsim.relay.setup import Setup, setup_of
 
 __all__ = [
     "CLIENT_SIDE",
@@ -11,4 +13,7 @@ __all__ = [
     "Rebind",
     "Relay",
     "RelayCounters",
+    "Setup",
+    "rebind_every",
+    "setup_of",
 ]

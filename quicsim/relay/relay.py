@@ -5,7 +5,6 @@ import contextlib
 import ipaddress
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import count
 from types import TracebackType
 from typing import Final
@@ -17,6 +16,7 @@ from quicsim.relay.clock import WakeUp
 from quicsim.relay.counters import Lateness, RelayCounters
 from quicsim.relay.link import RelayedLink
 from quicsim.relay.outside import OutsideSockets
+from quicsim.relay.rebinding import Rebind
 from stack.observer import Address
 from stack.transmit import Transmit
 
@@ -25,15 +25,6 @@ SERVER_SIDE: Final = "server side"
 RECEIVES_PER_TURN: Final = 32  # system calls before what is due is sent
 MAX_WAIT_NS: Final = 10**9  # of a datagram in a socket; what seems longer comes from setting the clock
 IDLE_TIMEOUT: Final = "300s"  # of the NAT, as RFC 4787 recommends (REQ-5)
-
-
-@dataclass(frozen=True, slots=True)
-class Rebind:
-    """The NAT forgets its mappings at a time (ns since the first datagram); see `links.Nat.rebind`."""
-
-    at: int
-    address: str | None = None
-    keep_ports: bool = False
 
 
 class Relay:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from links import Delay, Jitter, Loss, LossNth, Rate, TailDrop, Trace
-from quicsim.plan import PlanError, load_plan, parse_plan
+from quicsim.plan import PlanError, load_plan, parse_elements, parse_plan
 from quicsim.qlog import Profile
 
 PLAN = """
@@ -286,3 +286,27 @@ def test_the_plans_of_all_experiments_can_be_used():
     assert plans
     for path in plans:
         assert load_plan(path).name == (path.parent.name if path.name == "plan.toml" else path.stem)
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        ("", []),
+        ("codel", [("codel", (), {})]),
+        ("rate=10Mbps,delay=15ms", [("rate", ("10Mbps",), {}), ("delay", ("15ms",), {})]),
+        (
+            "Rate(10Mbps, overhead=30), tail_drop(packets = 25),",
+            [("rate", ("10Mbps",), {"overhead": 30}), ("taildrop", (), {"packets": 25})],
+        ),
+        ("losscapped(0.02, 3)", [("losscapped", (0.02, 3), {})]),
+        ("losspattern='.x.'", [("losspattern", (".x.",), {})]),
+    ],
+)
+def test_a_line_of_text_names_elements(text: str, kinds: list[object]) -> None:
+    assert [(each.kind, each.positional, each.named) for each in parse_elements(text)] == kinds
+
+
+@pytest.mark.parametrize("text", ["delay=", "=1", "loss(0.1", "loss)0.1(", "delay 1ms", "rate=10Mbps)", "loss=2"])
+def test_a_line_that_names_no_elements_is_refused_with_the_one_that_is_wrong(text: str) -> None:
+    with pytest.raises(ValueError, match="element '"):
+        parse_elements(f"codel, {text}")
