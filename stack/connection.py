@@ -6,8 +6,9 @@ from stack.closing import Closing
 from stack.config import MILLISECOND, Config
 from stack.congestion import CongestionOptions
 from stack.control import ControlFrames
+from stack.crypto.packet_protection import Keys
 from stack.datagrams import Datagrams
-from stack.dispatch import bind_handlers
+from stack.dispatch import Handlers
 from stack.early_data import EarlyData
 from stack.errors import TransportError
 from stack.events import ConnectionEvent
@@ -193,7 +194,7 @@ class Connection:
         self.handshake = Handshake(self)
         self.receiver = Receiver(self)
         self.sender = Sender(self)
-        self.receiver.bind(bind_handlers(self))
+        self.receiver.bind(Handlers(self))
 
     # State
 
@@ -370,10 +371,10 @@ class Connection:
 
     # What the endpoint calls
 
-    def start(self, server_name: str | None, now: int) -> None:
-        """Begin the handshake."""
+    def start(self, server_name: str | None, now: int, keys: tuple[Keys, Keys] | None = None) -> None:
+        """Begin the handshake; `keys` are the Initial keys where they are known: the client's, the server's."""
         try:
-            self.handshake.start(server_name, now)
+            self.handshake.start(server_name, now, keys)
         except TransportError as error:  # an engine that depends on others may fail at once
             self.closing.fail(error, now)
 

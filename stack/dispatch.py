@@ -85,14 +85,24 @@ for _row in ROWS:
         ACK_ELICITING[_type] = _row.ack_eliciting
 
 
-_HANDLER_OF: Final = tuple((attrgetter(f"{row.owner}.{row.method}"), row.first, row.last) for row in ROWS)
+_METHOD_OF: Final = {
+    frame_type: attrgetter(f"{row.owner}.{row.method}") for row in ROWS for frame_type in range(row.first, row.last + 1)
+}
 
 
-def bind_handlers(connection: object) -> list[Handler | None]:
-    """Return the handlers of `connection`'s parts by frame type."""
-    handlers: list[Handler | None] = [None] * TABLE_SIZE
-    for get, first, last in _HANDLER_OF:
-        handler: Handler = get(connection)
-        for frame_type in range(first, last + 1):
-            handlers[frame_type] = handler
-    return handlers
+class Handlers(dict[int, Handler]):
+    """The handlers of a connection's parts by frame type. Most connections need few of them, so each is found once.
+
+    Only frame types that are known (`ALLOWED`) may be asked for.
+    """
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: object) -> None:
+        super().__init__()
+        self._connection = connection
+
+    def __missing__(self, frame_type: int) -> Handler:
+        handler: Handler = _METHOD_OF[frame_type](self._connection)
+        self[frame_type] = handler
+        return handler

@@ -7,7 +7,7 @@ from typing import Final
 from stack.address_validation import AddressValidation
 from stack.config import Config
 from stack.connection import Connection
-from stack.crypto.packet_protection import TLS_AES_128_GCM_SHA256, initial_secrets, make_keys, unprotect_header
+from stack.crypto.packet_protection import Keys, initial_keys, unprotect_header
 from stack.errors import ConfigError
 from stack.events import ConnectionAccepted, ConnectionEvent, NewToken
 from stack.lifecycle import State
@@ -323,7 +323,8 @@ class Endpoint:
         if isinstance(admitted, bytes):
             self._outbox.append(Transmit(admitted, destination, source, 0))  # rfc9000:17.2.5.1:5
             return None
-        if not _is_authentic(data, header):
+        keys = initial_keys(VERSIONS[header.version], header.destination_cid)
+        if not _is_authentic(data, header, keys[0]):
             return None
         self._address_validation.redeem(admitted)
         original = admitted.original_destination_cid
@@ -334,7 +335,7 @@ class Endpoint:
         connection.retry_source_cid = admitted.retry_source_cid
         connection.path.validated = admitted.token is not None
         self.emit(connection, ConnectionAccepted(connection))
-        connection.start(None, now)
+        connection.start(None, now, keys)
         self.register(header.destination_cid, connection)
         self._half_open[id(connection)] = connection
         return connection
@@ -371,15 +372,12 @@ class Endpoint:
         self.connections.pop(key, None)
 
 
-def _is_authentic(data: bytes, header: wire.LongHeader) -> bool:
-    """Whether a client's first Initial arrived as it was sent.
+def _is_authentic(data: bytes, header: wire.LongHeader, keys: Keys) -> bool:
+    """Whether a client's first Initial arrived as it was sent; `keys` are those that the client seals it with.
 
     A connection made for a damaged one would take its Source Connection ID for the client's and so never hear the
     client, which goes on sending to the same Destination Connection ID.
     """
-    version = VERSIONS[header.version]
-    client_secret, _ = initial_secrets(version, header.destination_cid)
-    keys = make_keys(TLS_AES_128_GCM_SHA256, client_secret, version)
     unprotected = unprotect_header(keys.header, data, 0, header.packet_number_offset, header.end, -1)
     if unprotected is None:
         return False

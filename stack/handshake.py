@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Final
 
-from stack.crypto.packet_protection import TLS_AES_128_GCM_SHA256, initial_secrets, make_keys
+from stack.crypto.packet_protection import Keys, initial_keys, initial_secrets, make_keys
 from stack.crypto.retry import retry_integrity_tag
 from stack.early_data import may_resume_with
 from stack.errors import (
@@ -55,11 +55,11 @@ class Handshake:
         self._server_name: str | None = None
         self.token = b""  # for Initial packets
 
-    def start(self, server_name: str | None, now: int) -> None:
-        """Install the Initial keys and start TLS."""
+    def start(self, server_name: str | None, now: int, keys: tuple[Keys, Keys] | None = None) -> None:
+        """Install the Initial keys, which may be there already, and start TLS."""
         connection = self._connection
         self._server_name = server_name
-        self.install_initial_keys(now)
+        self.install_initial_keys(now, keys)
         if connection.trace is not None:
             connection.trace.version_selected(now, connection.version.number)
         factory = connection.config.tls
@@ -85,11 +85,13 @@ class Handshake:
         self.token = b""  # rfc9369:5:1
         self.start(self._server_name, now)
 
-    def install_initial_keys(self, now: int) -> None:
-        """Install the Initial keys of the connection's version."""
-        read, write = self.initial_secrets(self._connection.version)
-        self._install(tls.INITIAL, tls.READ, TLS_AES_128_GCM_SHA256, read, now)
-        self._install(tls.INITIAL, tls.WRITE, TLS_AES_128_GCM_SHA256, write, now)
+    def install_initial_keys(self, now: int, keys: tuple[Keys, Keys] | None = None) -> None:
+        """Install the Initial keys of the connection's version: the client's and the server's."""
+        connection = self._connection
+        client, server = keys or initial_keys(connection.version, connection.initial_destination_cid)
+        read, write = (server, client) if connection.is_client else (client, server)
+        self._install(tls.INITIAL, tls.READ, read, now)
+        self._install(tls.INITIAL, tls.WRITE, write, now)
 
     def initial_secrets(self, version: Version) -> tuple[bytes, bytes]:
         """The Initial secrets to read and to write with in a version (RFC 9001 section 5.2)."""
@@ -229,7 +231,8 @@ class Handshake:
         if isinstance(event, tls.HandshakeBytes):
             connection.spaces[SPACE_OF_LEVEL[event.level]].crypto.buffer.append(event.data)
         elif isinstance(event, tls.NewSecret):
-            self._install(event.level, event.direction, event.suite, event.secret, now)
+            keys = make_keys(event.suite, event.secret, connection.version)
+            self._install(event.level, event.direction, keys, now)
         elif isinstance(event, tls.PeerTransportParameters):
             connection.parameters.on_peer(event.data, now)
         elif isinstance(event, tls.HandshakeInfo):
@@ -252,10 +255,9 @@ class Handshake:
         elif isinstance(event, tls.KeyLog) and trace is not None:
             trace.secret(now, event.label, event.client_random, event.secret)
 
-    def _install(self, level: int, direction: int, suite: int, secret: bytes, now: int) -> None:
+    def _install(self, level: int, direction: int, keys: Keys, now: int) -> None:
         connection = self._connection
         space = connection.spaces[SPACE_OF_LEVEL[level]]
-        keys = make_keys(suite, secret, connection.version)
         reading = direction == tls.READ
         if level == tls.EARLY:
             connection.early_data.install(keys, reading=reading)
@@ -321,6 +323,7 @@ class Handshake:
         connection.recovery.peer_validated_address = True
         self._discard(tls.INITIAL, now)
         self._discard(tls.HANDSHAKE, now)  # rfc9001:4.9.2:1
+        connection.key_phases.prepare()
         connection.emit(HandshakeConfirmed())
         connection.discover_mtu(connection.path)
         connection.migration.on_confirmed(now)

@@ -1,8 +1,9 @@
 """Key update: the phases of the 1-RTT keys, and how much each key may protect (RFC 9001 section 6).
 
 Either end moves its sending keys to the next phase and tells so with the Key Phase bit; the other follows before it
-acknowledges. Keys are derived one phase ahead, so that a packet which seems to start a phase takes no longer than any
-other (rfc9001:9.5:3). Header protection keys never change.
+acknowledges. Once the handshake is confirmed, which is when updates may begin, the keys to read with are derived one
+phase ahead, so that a packet which seems to start a phase takes no longer than any other (rfc9001:9.5:3). Header
+protection keys never change.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -36,7 +37,6 @@ class KeyPhases:
         "_close_at",
         "_connection",
         "_next_read",
-        "_next_write",
         "_peer_began",
         "_previous",
         "_previous_last",
@@ -48,14 +48,12 @@ class KeyPhases:
         "write",
     )
 
-    _next_read: PacketProtection
-    _next_write: PacketProtection
-
     def __init__(self, connection: "Connection", space: "PacketNumberSpace") -> None:
         """`space` is that of application data."""
         self._connection = connection
         self._space = space
         self.write = self.read = 0
+        self._next_read: PacketProtection | None = None  # the read keys of the phase after
         self._previous: PacketProtection | None = None  # the read keys of the phase before
         self._previous_last = -1  # the largest packet number received under them
         self._peer_began = False  # whether it was the peer that began the phase `read`
@@ -71,11 +69,18 @@ class KeyPhases:
             self._space.tag_length = 0
         if reading:
             self._space.read_keys = keys
-            self._next_read = keys.protection.next_generation()  # rfc9001:6.3:5
         else:
             self._space.write_keys = keys
-            self._next_write = keys.protection.next_generation()
             self._set_limits(keys.protection.suite)
+
+    def prepare(self) -> PacketProtection:
+        """Return the keys to read the next phase with; they are derived in advance (rfc9001:6.3:5)."""
+        if self._next_read is None:
+            keys = self._space.read_keys
+            if keys is None:
+                raise RuntimeError("a key phase before there are keys")
+            self._next_read = keys.protection.next_generation()
+        return self._next_read
 
     # Sending
 
@@ -115,8 +120,7 @@ class KeyPhases:
         keys = space.write_keys
         if keys is None:
             raise RuntimeError("a key update before there are keys")
-        space.write_keys = Keys(self._next_write, keys.header)
-        self._next_write = self._next_write.next_generation()
+        space.write_keys = Keys(keys.protection.next_generation(), keys.header)
         space.write_phase ^= KEY_PHASE_BIT
         self.write += 1
         self._update_from = NEVER
@@ -149,7 +153,7 @@ class KeyPhases:
             if payload is not None:
                 self._previous_last = max(self._previous_last, number)
             return payload
-        payload = self._next_read.open(number, header, ciphertext)
+        payload = self.prepare().open(number, header, ciphertext)
         if payload is not None:  # rfc9001:5.5:2
             self._advance_read(number, now)
         return payload
@@ -167,10 +171,11 @@ class KeyPhases:
             raise TransportError(KEY_UPDATE_ERROR, f"key phase {self.read} ended before it was acknowledged")
         if keys is None:
             raise RuntimeError("a packet was opened without keys")
+        following = self.prepare()
         self._previous, self._previous_last = keys.protection, acks.largest_received  # rfc9001:6.1:4
         self.discard_at = now + RETENTION_PTOS * self._connection.recovery.pto_ns()
-        space.read_keys = Keys(self._next_read, keys.header)
-        self._next_read = self._next_read.next_generation()
+        space.read_keys = Keys(following, keys.header)
+        self._next_read = following.next_generation()
         space.read_phase ^= KEY_PHASE_BIT
         space.phase_first = number
         self.read += 1

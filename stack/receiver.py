@@ -47,12 +47,12 @@ class Receiver:
         self._connection = connection
         # The bit that must be 1 in every packet: none once we announced that we don't look at it (rfc9287:3:2)
         self._fixed_bit = 0 if connection.config.grease_quic_bit else _FIXED_BIT
-        self._handlers: list[Handler | None] = []
+        self._handlers: dict[int, Handler] = {}
         self._undecryptable: list[_Undecryptable] = []
         self._packet = ReceivedPacket(connection.spaces[0], connection.path, b"", 0)  # one object serves every packet
         self.first_opened = False  # whether the first packet of the last datagram was authentic
 
-    def bind(self, handlers: list[Handler | None]) -> None:
+    def bind(self, handlers: dict[int, Handler]) -> None:
         """Set the frame handlers, once the connection's parts exist."""
         self._handlers = handlers
 
@@ -246,16 +246,11 @@ class Receiver:
                 position += 1
                 if frame_type >= ONE_BYTE_TYPES:
                     frame_type, position = self._long_type(payload, position - 1)
-                handler = handlers[frame_type]
-                if handler is None:
-                    # rfc9000:12.4:4
-                    raise TransportError(FRAME_ENCODING_ERROR, f"unknown frame type 0x{frame_type:x}", frame_type)
                 if not ALLOWED[frame_type] & level_bit:
-                    # rfc9000:12.4:3
-                    raise TransportError(PROTOCOL_VIOLATION, f"frame type 0x{frame_type:x} in this packet", frame_type)
+                    raise _not_allowed(frame_type)
                 if ACK_ELICITING[frame_type]:
                     eliciting = True
-                position = handler(payload, position, frame_type, packet)
+                position = handlers[frame_type](payload, position, frame_type, packet)
         except Truncated as error:
             raise TransportError(FRAME_ENCODING_ERROR, str(error), frame_type) from None
         return eliciting
@@ -265,8 +260,7 @@ class Receiver:
         """Return a frame type that takes more than one byte, and what follows it, if we know the type."""
         frame_type, end = decode_varint(payload, position)
         if frame_type >= TABLE_SIZE or not ALLOWED[frame_type]:
-            # rfc9000:12.4:4
-            raise TransportError(FRAME_ENCODING_ERROR, f"unknown frame type 0x{frame_type:x}", frame_type)
+            raise _not_allowed(frame_type)
         if end - position > varint_size(frame_type):
             # rfc9000:12.4:6
             raise TransportError(PROTOCOL_VIOLATION, f"frame type 0x{frame_type:x} encoded too long", frame_type)
@@ -335,3 +329,12 @@ class Receiver:
     def on_ping_frame(self, payload: bytes, position: int, frame_type: int, packet: ReceivedPacket) -> int:
         """PING: being ack-eliciting is all it does."""
         return position
+
+
+def _not_allowed(frame_type: int) -> TransportError:
+    """What a frame leads to that may not be in its packet, or that nobody knows."""
+    if frame_type >= TABLE_SIZE or not ALLOWED[frame_type]:
+        # rfc9000:12.4:4
+        return TransportError(FRAME_ENCODING_ERROR, f"unknown frame type 0x{frame_type:x}", frame_type)
+    # rfc9000:12.4:3
+    return TransportError(PROTOCOL_VIOLATION, f"frame type 0x{frame_type:x} in this packet", frame_type)

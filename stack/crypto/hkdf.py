@@ -1,6 +1,7 @@
 """HKDF (RFC 5869) and HKDF-Expand-Label (RFC 8446 section 7.1), over `hmac.digest`."""
 
 import hmac
+from functools import cache
 from typing import Final
 
 HASH_LENGTH: Final = {"sha256": 32, "sha384": 48}
@@ -35,6 +36,15 @@ def hkdf_label(label: bytes, context: bytes, length: int) -> bytes:
     )
 
 
+@cache
+def _first_block_info(label: bytes, length: int) -> bytes:
+    """Return what the first block is made of, where there is no context; labels are few and constant."""
+    return hkdf_label(label, b"", length) + b"\x01"
+
+
 def hkdf_expand_label(hash_name: str, secret: bytes, label: bytes, context: bytes, length: int) -> bytes:
     """Return HKDF-Expand-Label(secret, label, context, length)."""
-    return hkdf_expand(hash_name, secret, hkdf_label(label, context, length), length)
+    if length > HASH_LENGTH[hash_name]:
+        return hkdf_expand(hash_name, secret, hkdf_label(label, context, length), length)
+    info = hkdf_label(label, context, length) + b"\x01" if context else _first_block_info(label, length)
+    return hmac.digest(secret, info, hash_name)[:length]

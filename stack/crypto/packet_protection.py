@@ -185,6 +185,12 @@ def initial_secrets(version: Version, client_destination_cid: bytes) -> tuple[by
     return client, server
 
 
+def initial_keys(version: Version, client_destination_cid: bytes) -> tuple[Keys, Keys]:
+    """Return the client's and the server's keys for Initial packets; see `initial_secrets`."""
+    client, server = initial_secrets(version, client_destination_cid)
+    return make_keys(TLS_AES_128_GCM_SHA256, client, version), make_keys(TLS_AES_128_GCM_SHA256, server, version)
+
+
 def protect_packet(keys: Keys, header: bytes, packet_number_length: int, packet_number: int, payload: bytes) -> bytes:
     """Return the whole protected packet.
 

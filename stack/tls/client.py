@@ -341,7 +341,6 @@ class ClientHandshake(Handshake):
         finished = messages.encode_finished(schedule.verify_data(self._client_secret))
         schedule.add_message(finished)
         self._send(HANDSHAKE, flight + finished)
-        self._resumption_secret = schedule.derive(b"res master")
         self._client_secret = self._server_secret = b""
         self._secret(APPLICATION, WRITE, client_secret)
         self._secret(APPLICATION, READ, server_secret)
@@ -378,7 +377,7 @@ class ClientHandshake(Handshake):
             ticket.lifetime,
             ticket.age_add,
             ticket.early_data,
-            self._schedule.resumption_key(self._resumption_secret, ticket.nonce),
+            self._schedule.resumption_key(self._schedule.resumption_secret(), ticket.nonce),
             ticket.ticket,
             self._alpn or "",
             self._server_name,

@@ -52,7 +52,6 @@ class Handshake:
         "_now",
         "_peer_certificates",
         "_prefix",
-        "_resumption_secret",
         "_rng",
         "_schedule",
         "_server_name",
@@ -81,7 +80,6 @@ class Handshake:
         self._client_secret = b""  # handshake traffic secrets, for the two Finished
         self._server_secret = b""
         self._exporter_secret = b""
-        self._resumption_secret = b""
         self._context = b""  # of sessions
         self._now = 0
         self._prefix = b""  # of the transcript: what stands for a first ClientHello, and the HelloRetryRequest
@@ -170,7 +168,7 @@ class Handshake:
         self._state = State.ENDED
         self._buffer.clear()
         self._prefix = b""
-        self._client_secret = self._server_secret = self._exporter_secret = self._resumption_secret = b""
+        self._client_secret = self._server_secret = self._exporter_secret = b""
         self._schedule = KeySchedule("sha256")
 
     def _receive(self, level: int, data: bytes) -> None:

@@ -32,6 +32,14 @@ def _early_secret(hash_name: str) -> bytes:
     return hkdf_extract(hash_name, zeros, zeros)
 
 
+@cache
+def _early_derived(hash_name: str) -> bytes:
+    """Return what the Handshake Secret is extracted with, where there is no pre-shared key: another constant."""
+    return hkdf_expand_label(
+        hash_name, _early_secret(hash_name), b"derived", _empty_digest(hash_name), HASH_LENGTH[hash_name]
+    )
+
+
 class KeySchedule:
     """Secrets of one handshake, in the order of RFC 8446's figure, over a running transcript hash.
 
@@ -40,13 +48,14 @@ class KeySchedule:
     so far.
     """
 
-    __slots__ = ("_hash_name", "_length", "_secret", "_transcript")
+    __slots__ = ("_hash_name", "_length", "_secret", "_transcript", "_with_key")
 
     def __init__(self, hash_name: str, psk: bytes = b"") -> None:
         """`hash_name` is "sha256" or "sha384", `psk` the pre-shared key if there is one."""
         self._hash_name = hash_name
         self._length = HASH_LENGTH[hash_name]
         self._transcript = hashlib.new(hash_name)
+        self._with_key = bool(psk)
         self._secret = hkdf_extract(hash_name, bytes(self._length), psk) if psk else _early_secret(hash_name)
 
     def add_message(self, message: bytes) -> None:
@@ -59,7 +68,8 @@ class KeySchedule:
 
     def add_shared_secret(self, shared_secret: bytes) -> None:
         """Go on to the Handshake Secret with the (EC)DHE output, empty when there is none."""
-        self._secret = hkdf_extract(self._hash_name, self._derived(), shared_secret or bytes(self._length))
+        salt = self._derived() if self._with_key else _early_derived(self._hash_name)
+        self._secret = hkdf_extract(self._hash_name, salt, shared_secret or bytes(self._length))
 
     def enter_master(self) -> None:
         """Go on to the Master Secret."""
@@ -84,6 +94,10 @@ class KeySchedule:
         base = hkdf_expand_label(name, self._secret, label, _empty_digest(name), self._length)
         key = hkdf_expand_label(name, base, b"finished", b"", self._length)
         return hmac.digest(key, hashlib.new(name, transcript).digest(), name)
+
+    def resumption_secret(self) -> bytes:
+        """Return the secret that tickets' keys come from; the transcript must end with the client's Finished."""
+        return self.derive(b"res master")
 
     def resumption_key(self, resumption_secret: bytes, nonce: bytes) -> bytes:
         """Return the pre-shared key that goes with a ticket (section 4.6.1)."""

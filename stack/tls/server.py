@@ -105,7 +105,7 @@ class ServerHandshake(Handshake):
                 now,
                 int.from_bytes(self._rng.randbytes(4)),
                 config.early_data,
-                self._schedule.resumption_key(self._resumption_secret, nonce),
+                self._schedule.resumption_key(self._schedule.resumption_secret(), nonce),
                 self._alpn,
                 self._server_name,
                 self._parameters,
@@ -269,7 +269,6 @@ class ServerHandshake(Handshake):
     def _on_finished(self, message: bytes) -> None:
         self._check_finished(message[HEADER_SIZE:], self._client_secret)
         self._schedule.add_message(message)
-        self._resumption_secret = self._schedule.derive(b"res master")
         self._secret(APPLICATION, READ, self._client_application_secret)
         self._client_application_secret = self._client_secret = self._server_secret = b""
         if self._psk is not None and self._psk.ticket is not None:

@@ -172,8 +172,11 @@ class TransportParameters:
 
 
 _ROWS: Final[dict[str, _Row]] = {entry.name: entry.metadata["row"] for entry in fields(TransportParameters)}
-_NAMES: Final[dict[int, str]] = {row.identifier: name for name, row in _ROWS.items()}
-_DEFAULTS: Final = TransportParameters()
+_BY_IDENTIFIER: Final = {row.identifier: (name, row) for name, row in _ROWS.items()}
+_ENCODING: Final = [
+    (entry.name, entry.default, encode_varint(_ROWS[entry.name].identifier), _ROWS[entry.name].encode)
+    for entry in fields(TransportParameters)
+]
 
 
 def encode_transport_parameters(parameters: TransportParameters) -> bytes:
@@ -182,11 +185,11 @@ def encode_transport_parameters(parameters: TransportParameters) -> bytes:
     Raises ValueError for an integer that no variable-length integer can hold.
     """
     parts: list[bytes] = []
-    for name, row in _ROWS.items():
+    for name, default, identifier, encode in _ENCODING:
         value = getattr(parameters, name)
-        if value != getattr(_DEFAULTS, name):
-            data = row.encode(value)
-            parts += (encode_varint(row.identifier), encode_varint(len(data)), data)
+        if value != default:
+            data = encode(value)
+            parts += (identifier, encode_varint(len(data)), data)
     return b"".join(parts)
 
 
@@ -207,28 +210,33 @@ def decode_transport_parameters(data: bytes, from_client: bool) -> TransportPara
     """
     values: dict[str, Any] = {}
     seen: set[int] = set()
-    position = 0
-    while position < len(data):
+    position, size = 0, len(data)
+    while position < size:
         try:
             identifier, position = decode_varint(data, position)
             length, position = decode_varint(data, position)
         except Truncated as error:
             raise TransportError(TRANSPORT_PARAMETER_ERROR, str(error)) from None
         end = position + length
-        name = _NAMES.get(identifier, f"parameter 0x{identifier:x}")
-        if end > len(data):
-            raise _invalid(name, f"its {length} bytes exceed the {len(data) - position} that are left")
+        if end > size:
+            raise _invalid(_name(identifier), f"its {length} bytes exceed the {size - position} that are left")
         if identifier in seen:  # rfc9000:7.4:3
-            raise _invalid(name, "it appears twice")
+            raise _invalid(_name(identifier), "it appears twice")
         seen.add(identifier)
-        row = _ROWS.get(name)  # none for an unknown one: rfc9000:7.4.2:1
-        if row is not None:
+        known = _BY_IDENTIFIER.get(identifier)  # none for an unknown one: rfc9000:7.4.2:1
+        if known is not None:
+            name, row = known
             values[name] = _decode_value(name, row, data[position:end], from_client)
         position = end
     parameters = TransportParameters(**values)
     if from_client:
         _check_client_versions(parameters.version_information)
     return parameters
+
+
+def _name(identifier: int) -> str:
+    known = _BY_IDENTIFIER.get(identifier)
+    return f"parameter 0x{identifier:x}" if known is None else known[0]
 
 
 def _decode_value(name: str, row: _Row, data: bytes, from_client: bool) -> object:
