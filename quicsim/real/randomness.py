@@ -4,16 +4,18 @@ import os
 from typing import Final
 
 _BLOCK: Final = 4096  # bytes
+_POOL: Final = 256  # bits, for those who want few at a time
 
 
 class SystemRandomness:
     """A `stack.randomness.Randomness` that nobody can predict; bytes are used once."""
 
-    __slots__ = ("_block", "_position")
+    __slots__ = ("_block", "_pool", "_pool_size", "_position")
 
     def __init__(self) -> None:
         self._block = b""
         self._position = 0
+        self._pool = self._pool_size = 0  # unused bits, and how many
 
     def randbytes(self, count: int) -> bytes:
         """Return `count` random bytes."""
@@ -27,8 +29,13 @@ class SystemRandomness:
 
     def getrandbits(self, count: int) -> int:
         """Return a random integer from 0 to 2^count - 1."""
-        size = (count + 7) // 8
-        return int.from_bytes(self.randbytes(size)) >> (8 * size - count)
+        if count > self._pool_size:
+            size = max(_POOL, count + 7) // 8
+            self._pool, self._pool_size = int.from_bytes(self.randbytes(size)), 8 * size
+        bits = self._pool & (1 << count) - 1
+        self._pool >>= count
+        self._pool_size -= count
+        return bits
 
     def random(self) -> float:
         """Return a random number from 0 to below 1."""

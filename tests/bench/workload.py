@@ -12,7 +12,11 @@ DATA_DATAGRAM: Final = DATAGRAM_SIZE // 2  # a datagram from the server counts a
 
 
 class Download(NamedTuple):
-    """How long the client took to read everything, wall clock, both endpoints together."""
+    """How long the client took to read everything: CPU seconds, both endpoints together.
+
+    Both stacks compute in one thread and never wait, so that is the time on an idle machine, and on a busy one it
+    changes less.
+    """
 
     data_datagrams: int
     seconds: float
@@ -33,7 +37,7 @@ class Stack(Protocol):
         ...
 
     def handshakes(self, count: int, resumed: bool = False) -> float:
-        """Return the seconds for `count` handshakes, one after another, each with new endpoints.
+        """Return the CPU seconds for `count` handshakes, one after another, each with new endpoints.
 
         If `resumed`, all with the session of an earlier connection, without 0-RTT. No tickets are issued.
         """
