@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from typer.core import TyperGroup
 
-from quicsim.commands import perf
+from quicsim.commands import experiments, perf
 from quicsim.commands.agent import agent
 from quicsim.commands.certs import certs
 from quicsim.commands.exits import BAD_INPUT, FAILED, INTERRUPTED, OK, Failure, errors
@@ -56,6 +56,7 @@ app.command()(agent)
 app.command()(ping)
 app.command()(relay)
 app.add_typer(perf.app, name="perf")
+app.add_typer(experiments.app, name="experiments")
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """What is recorded of each host of a run: metrics always, traces and captures as the plan says."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from quicsim.metrics import ConnectionMetrics, MetricsObserver
@@ -19,10 +19,18 @@ class Recording:
     """
 
     def __init__(
-        self, hosts: list[str], plan: CapturePlan, out: OutputDirectory, title: str, scenario: Mapping[str, object]
+        self,
+        hosts: list[str],
+        plan: CapturePlan,
+        out: OutputDirectory,
+        title: str,
+        scenario: Mapping[str, object],
+        further: Callable[[str], Observer | None] | None = None,
     ) -> None:
+        """`further(host name)` gives another observer of the host's endpoints, or None."""
         self._out: Final = out
-        self._metrics: Final = {host: MetricsObserver(host) for host in hosts}
+        self._further: Final = further
+        self._metrics: Final = {host: MetricsObserver(host) for host in hosts} if plan.metrics else {}
         self._traces: Final[dict[str, QlogObserver]] = {}
         self.captures: Final[dict[str, HostCapture]] = {}
         for host in hosts:
@@ -35,7 +43,8 @@ class Recording:
 
     def observer(self, host: str) -> Observer:
         """Return what observes the endpoints of a host."""
-        recorders = (self._metrics[host], self._traces.get(host), self.captures.get(host))
+        further = None if self._further is None else self._further(host)
+        recorders = (self._metrics.get(host), self._traces.get(host), self.captures.get(host), further)
         return Observers([recorder for recorder in recorders if recorder is not None])
 
     @property

@@ -17,6 +17,7 @@ from quicsim.plan import ApplicationPlan, Plan, PlanError
 from quicsim.recording import Recording
 from quicsim.series import Series
 from quicsim.simulation import Simulation
+from stack.observer import Observer
 
 Progress = Callable[[int, int], object]  # virtual time in ns, stream bytes received
 
@@ -67,12 +68,19 @@ class Outcome:
 class Run:
     """One run of a plan, whose files go to `out`. Raises PlanError when the network can't be built."""
 
-    def __init__(self, plan: Plan, out: OutputDirectory, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        out: OutputDirectory,
+        progress: Progress | None = None,
+        observer: Callable[[str], Observer | None] | None = None,
+    ) -> None:
+        """`observer(host name)` gives a further observer of the host's endpoints, or None."""
         self.plan: Final = plan
         self._out: Final = out
         self._progress: Final = progress
         scenario = {"seed": plan.seed, "description": plan.description}
-        self._recording: Final = Recording(list(plan.hosts), plan.capture, out, plan.name, scenario)
+        self._recording: Final = Recording(list(plan.hosts), plan.capture, out, plan.name, scenario, observer)
         self._simulation: Final = Simulation(plan.seed, observer=self._recording.observer, check=plan.check)
         self._directions: Final[dict[tuple[str, str], Direction]] = {}
         self._tasks: Final[list[Task[Any]]] = []

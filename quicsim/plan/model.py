@@ -88,8 +88,12 @@ class ApplicationPlan(BaseModel):
 
 
 class CapturePlan(Table):
-    """What to write beside the summary: qlog traces, packet captures, plots."""
+    """What to write beside the summary: qlog traces, packet captures, plots.
 
+    Without `metrics` nothing is known of connections but what applications return, and there are no plots.
+    """
+
+    metrics: bool = True
     qlog: bool = True
     qlog_profile: Annotated[Profile, Field(strict=False)] = Profile.DUAL
     qlog_limit: Size | None = None  # bytes per trace
