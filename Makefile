@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export MPLBACKEND := Agg
 
-.PHONY: demo test lint bench soak links-validation clean
+.PHONY: demo test lint bench soak experiments links-validation clean
 
 .venv/.ready: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -27,6 +27,10 @@ bench: .venv/.ready  ## ratios against aioquic, printed and kept in build/bench.
 
 soak: .venv/.ready  ## 3,000 transfers over random networks; QUICSIM_SOAK=FIRST:LAST chooses the seeds
 	QUICSIM_SOAK=$${QUICSIM_SOAK:-0:3000} $(BIN)/pytest -n auto -q tests/scenarios/test_random_networks.py
+
+experiments: .venv/.ready  ## every experiment in experiments/, and the table of measured and expected values
+	-$(BIN)/quicsim experiments run
+	$(BIN)/quicsim experiments report
 
 links-validation: .venv/.ready  ## every random link model against its closed form, a million datagrams each
 	$(BIN)/python -m tests.links_validation
