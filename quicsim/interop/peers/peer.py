@@ -9,6 +9,7 @@ failure and UNSUPPORTED; some programs exit with 0 whatever happens, so that fil
 """
 
 import os
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ UNSUPPORTED: Final = 127  # exit code of an endpoint that does not have a test c
 CERTIFICATE: Final = "cert.pem"  # the chain in CERTS, leaf first
 KEY: Final = "priv.key"
 ROOT: Final = "ca.pem"
+
+_DECLINE: Final = (sys.executable, "-c", f"raise SystemExit({UNSUPPORTED})")
 
 
 class Role(StrEnum):
@@ -90,8 +93,9 @@ class Peer(ABC):
         return testcase in self.testcases.get(role, ())
 
     def command(self, role: Role, testcase: str, setting: Setting) -> Command:
-        """Return what to run for a test case; UNSUPPORTED is its exit code for one that it does not have."""
-        return Command(self.argv(role, testcase, setting), environment(role, testcase, setting), setting.logs)
+        """Return what to run for a test case; for one that it does not have, what just exits with UNSUPPORTED."""
+        argv = self.argv(role, testcase, setting) if self.supports(testcase, role) else _DECLINE
+        return Command(argv, environment(role, testcase, setting), setting.logs)
 
 
 def environment(role: Role, testcase: str, setting: Setting) -> dict[str, str]:
@@ -104,10 +108,10 @@ def environment(role: Role, testcase: str, setting: Setting) -> dict[str, str]:
         "PROTOCOL": setting.protocol,
         "HOST": setting.host,
         "PORT": str(setting.port),
-        "WWW": str(setting.www),
-        "DOWNLOADS": str(setting.downloads),
-        "CERTS": str(setting.certs),
-        "QLOGDIR": str(setting.logs),
-        "SSLKEYLOGFILE": str(setting.keylog),
+        "WWW": str(setting.www.resolve()),
+        "DOWNLOADS": str(setting.downloads.resolve()),
+        "CERTS": str(setting.certs.resolve()),
+        "QLOGDIR": str(setting.logs.resolve()),
+        "SSLKEYLOGFILE": str(setting.keylog.resolve()),
         f"{role.name}_PARAMS": setting.parameters,
     }
