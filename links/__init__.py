@@ -6,14 +6,15 @@ from links.codel import CoDel
 from links.corrupt import Corrupt
 from links.datagram import Address, Datagram
 from links.delay import Delay
+from links.dualpi2 import DualPi2
 from links.duplicate import Duplicate
-from links.ecn import EcnMark, EcnRemark
+from links.ecn import EcnMark, EcnMarkRandom, EcnRemark
 from links.element import DROPPED, HELD, Element, Queue, Randomness, Schedule, Server
 from links.fqcodel import FqCoDel
 from links.gilbertelliott import GilbertElliott
 from links.holdingqueue import DropHead, HoldingQueue
 from links.jitter import Jitter
-from links.loss import Loss, LossIf, LossNth, LossPattern
+from links.loss import Loss, LossBitErrors, LossEvery, LossIf, LossNth, LossPattern
 from links.markovloss import LossMarkov
 from links.mtu import Mtu
 from links.nat import Nat
@@ -24,6 +25,7 @@ from links.rate import Rate
 from links.rateschedule import RateSchedule
 from links.red import Red
 from links.reorder import Reorder, ReorderDepth
+from links.slots import Slots
 from links.taildrop import TailDrop
 from links.tap import Tap
 from links.trace import Trace
@@ -39,8 +41,10 @@ __all__ = [
     "Datagram",
     "Delay",
     "DropHead",
+    "DualPi2",
     "Duplicate",
     "EcnMark",
+    "EcnMarkRandom",
     "EcnRemark",
     "Element",
     "FqCoDel",
@@ -48,8 +52,10 @@ __all__ = [
     "HoldingQueue",
     "Jitter",
     "Loss",
+    "LossBitErrors",
     "LossCapped",
     "LossCorrelated",
+    "LossEvery",
     "LossIf",
     "LossMarkov",
     "LossNth",
@@ -69,6 +75,7 @@ __all__ = [
     "ReorderDepth",
     "Schedule",
     "Server",
+    "Slots",
     "Suspension",
     "TailDrop",
     "Tap",

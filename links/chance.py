@@ -1,6 +1,9 @@
 """Yes or no, again and again: what elements ask whether a datagram is among those they act on."""
 
+from collections.abc import Callable
+
 from links import units
+from links.datagram import Datagram
 from links.element import Randomness
 from links.units import number_from, whole_number
 
@@ -49,3 +52,21 @@ class CappedChance:
             return True
         self._in_a_row = 0
         return False
+
+
+class Choice:
+    """Some of the datagrams: each with a probability (and `correlation`), or those for which a predicate holds.
+
+    Raises ValueError as CorrelatedChance does, and for a correlation beside a predicate.
+    """
+
+    def __init__(self, chosen: float | Callable[[Datagram], object], correlation: float = 0.0) -> None:
+        if callable(chosen) and correlation:
+            raise ValueError(f"correlation {correlation!r}: goes with a probability, not with a predicate")
+        self._predicate = chosen if callable(chosen) else None
+        self._chance = CorrelatedChance(0 if callable(chosen) else chosen, correlation)
+
+    def takes(self, datagram: Datagram, rng: Randomness) -> bool:
+        """Tell whether a datagram is among them; one draw each if it is a matter of chance."""
+        predicate = self._predicate
+        return self._chance.draw(rng) if predicate is None else bool(predicate(datagram))

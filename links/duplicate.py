@@ -1,27 +1,34 @@
 """Duplication."""
 
+from collections.abc import Callable
+
+from links.chance import Choice
 from links.datagram import Datagram
 from links.element import Element
-from links.units import nanoseconds, probability
+from links.units import nanoseconds
 
 
 class Duplicate(Element):
-    """Sends some datagrams twice, each with the same `probability` (0 to 1); the copy comes `delay` after the first.
+    """Sends datagrams twice that are chosen with a probability (0 to 1), or by a predicate; a copy comes `delay` later.
 
-    `delay` is in ns or text such as "5ms". A copy has its original's number, and is not counted by `received`.
+    `delay` is in ns or text such as "5ms". With `correlation` (0 to below 1) a datagram shares with that probability
+    the choice before it. A copy has its original's number, and is not counted by `received`. Source: netem's
+    "duplicate".
     """
 
     in_order = False
 
-    def __init__(self, probability_: float, /, delay: int | str = 0) -> None:
+    def __init__(
+        self, chosen: float | Callable[[Datagram], object], delay: int | str = 0, *, correlation: float = 0.0
+    ) -> None:
         super().__init__()
-        self.probability = probability(probability_)
+        self.choice = Choice(chosen, correlation)
         self.delay_ns = nanoseconds(delay)
         self.duplicated = 0
 
     def receive(self, datagram: Datagram, now: int) -> int:
         self.received += 1
-        if self.rng.random() < self.probability:
+        if self.choice.takes(datagram, self.rng):
             self.duplicated += 1
             self.forward(datagram.copy(), now + self.delay_ns)
         return now

@@ -1,7 +1,9 @@
-"""ECN: a queue that marks instead of dropping, and paths that tamper with marks (RFC 3168)."""
+"""ECN: marks of queues and at random, and paths that tamper with marks (RFC 3168)."""
 
+from collections.abc import Callable
 from typing import Final
 
+from links.chance import Choice
 from links.datagram import Datagram
 from links.element import Element, Queue
 from links.units import nanoseconds
@@ -25,6 +27,26 @@ class EcnMark(Queue):
     def receive(self, datagram: Datagram, now: int) -> int:
         self.received += 1
         if datagram.ecn and self.server.idle_at - now > self.threshold:
+            datagram.ecn = _CE
+            self.marked += 1
+        return now
+
+
+class EcnMarkRandom(Element):
+    """Marks ECN-capable datagrams CE that are chosen with a probability (0 to 1), or by a predicate of the datagram.
+
+    With `correlation` (0 to below 1) a datagram shares with that probability the choice before it. The others, and what
+    carries no ECT(0) or ECT(1), pass as they are; `marked` counts. Source: netem's "loss ... ecn".
+    """
+
+    def __init__(self, chosen: float | Callable[[Datagram], object], *, correlation: float = 0.0) -> None:
+        super().__init__()
+        self.choice = Choice(chosen, correlation)
+        self.marked = 0
+
+    def receive(self, datagram: Datagram, now: int) -> int:
+        self.received += 1
+        if self.choice.takes(datagram, self.rng) and datagram.ecn:
             datagram.ecn = _CE
             self.marked += 1
         return now

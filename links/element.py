@@ -9,9 +9,10 @@ flags say what differs:
     on_time = True      `receive` must be called when the clock shows `now` (the element schedules events)
 """
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol, Self
 
 from links.datagram import Datagram
 
@@ -44,6 +45,9 @@ class Element(ABC):
     `received` counts datagrams in, `dropped` counts them by reason. After `bind`, `rng` is the element's own
     random stream, `schedule` the clock's, and `forward(datagram, at)` hands a datagram that was HELD (or one
     made here) to whatever follows; `lose(datagram, at)` tells that one that was HELD is dropped after all.
+
+    `identity` is what names its random stream on a link: its kind and the arguments that it was made with, or what
+    `named` says. So it does not depend on the elements beside it, be they of the same kind.
     """
 
     in_order: bool = True
@@ -54,10 +58,49 @@ class Element(ABC):
     forward: Forward
     lose: Forward
 
+    _arguments: tuple[tuple[Any, ...], dict[str, Any]]
+    _given_name: str | None
+
+    def __new__(cls, *arguments: Any, **named: Any) -> Self:
+        element = super().__new__(cls)
+        element._arguments = arguments, named
+        element._given_name = None
+        return element
+
     def __init__(self) -> None:
         self.name = ""
         self.received = 0
         self.dropped: dict[str, int] = {}
+
+    def named(self, name: str) -> Self:
+        """Give the element a name of its own, for its random stream and for what tells of it; returns the element.
+
+        With a name its draws stay the same also when its arguments change. Raises ValueError when it is in use already.
+        """
+        if self.name:
+            raise ValueError(f"{self.name} is already in use: give it the name {name!r} before")
+        self._given_name = name
+        return self
+
+    @property
+    def label(self) -> str:
+        """What tells of it call it, beside its link: its name, or its kind."""
+        return self._given_name or type(self).__name__
+
+    @property
+    def identity(self) -> str:
+        """What its random stream is named after, beside its link."""
+        if self._given_name is not None:
+            return self._given_name
+        arguments, named = self._arguments
+        signature = inspect.signature(type(self))
+        values = (
+            f"{name}={'a function' if callable(value) else repr(value)}"
+            for name, value in signature.bind(*arguments, **named).arguments.items()
+            # Whoever looks on changes nothing, nor does saying what holds anyway.
+            if not name.startswith("on_") and value != signature.parameters[name].default
+        )
+        return f"{type(self).__name__}({', '.join(values)})"
 
     def bind(self, name: str, rng: Randomness, schedule: Schedule, forward: Forward, lose: Forward) -> None:
         """Put the element to use, once, under `name`. Raises ValueError when it is in use already."""

@@ -2,11 +2,14 @@
 
 from collections import deque
 from collections.abc import Callable
+from typing import Final
 
 from links.codel import Control
 from links.datagram import Address
 from links.holdingqueue import HoldingQueue, Line, Waiting
 from links.units import nanoseconds, size_in_bytes, whole_number
+
+_MOST_AT_ONCE: Final = 64  # datagrams dropped when there is no room (section 4.1)
 
 
 class _Flow:
@@ -25,8 +28,8 @@ class FqCoDel(HoldingQueue):
     """Serves flows in turn, `quantum` bytes each, with CoDel for each of them; flows that are new go first.
 
     A flow is a pair of addresses with their ports; each has a queue of its own, where RFC 8290 shares 1024 by a hash.
-    When the limits are exceeded the flow with the most bytes loses from its head. `CoDel` has the other parameters.
-    Source: RFC 8290. Raises ValueError when `quantum` is 0.
+    When the limits are exceeded the flow with the most bytes loses half of its datagrams from its head, 64 at most.
+    `CoDel` has the other parameters. Source: RFC 8290. Raises ValueError when `quantum` is 0.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class FqCoDel(HoldingQueue):
 
     def _make_room(self, waiting: Waiting) -> bool:
         while self.queued_packets and not self._fits(waiting):
-            fattest = max(self._flows.values(), key=lambda flow: flow.line.bytes)
-            self._discard(fattest.line.pop(), waiting.since, "queue full")
+            line = max(self._flows.values(), key=lambda flow: flow.line.bytes).line
+            for _ in range(min(_MOST_AT_ONCE, max(1, len(line) // 2))):
+                self._discard(line.pop(), waiting.since, "queue full")
         return self._fits(waiting)

@@ -1,10 +1,10 @@
-"""Loss: at random, by a literal pattern, by number, or by a predicate."""
+"""Loss: at random, by bit errors, by a literal pattern, by number, or by a predicate."""
 
 from collections.abc import Callable, Iterable
 
 from links.datagram import Datagram
 from links.element import Element
-from links.units import probability
+from links.units import probability, size_in_bytes, whole_number
 
 
 class Loss(Element):
@@ -18,6 +18,25 @@ class Loss(Element):
         self.received += 1
         if self.rng.random() < self.probability:
             return self.drop(datagram, "loss")
+        return now
+
+
+class LossBitErrors(Element):
+    """Drops each datagram with the probability that one of its bits is wrong or more: 1 - (1 - `rate`)^bits.
+
+    `rate` is the bit error rate (0 to 1); a datagram is its UDP payload and `overhead` bytes. Long datagrams are lost
+    more often than short ones. Bits are wrong independently of one another.
+    """
+
+    def __init__(self, rate: float, overhead: int | str = 0) -> None:
+        super().__init__()
+        self.rate = probability(rate)
+        self.overhead = size_in_bytes(overhead)
+
+    def receive(self, datagram: Datagram, now: int) -> int:
+        self.received += 1
+        if self.rng.random() >= (1 - self.rate) ** (8 * (datagram.size + self.overhead)):
+            return self.drop(datagram, "bit errors")
         return now
 
 
@@ -64,6 +83,23 @@ class LossNth(Element):
     def receive(self, datagram: Datagram, now: int) -> int:
         self.received += 1
         return self.drop(datagram, "nth datagram") if self.received in self.numbers else now
+
+
+class LossEvery(Element):
+    """Drops every `n`-th datagram: LossEvery(10) the 10th, the 20th, … With `first` that one, and each `n`-th after it.
+
+    Raises ValueError when one of them is below 1.
+    """
+
+    def __init__(self, n: int, first: int | None = None) -> None:
+        super().__init__()
+        self.n = whole_number("n", n, 1)
+        self.first = self.n if first is None else whole_number("first", first, 1)
+
+    def receive(self, datagram: Datagram, now: int) -> int:
+        self.received += 1
+        beyond = self.received - self.first
+        return now if beyond < 0 or beyond % self.n else self.drop(datagram, "every nth datagram")
 
 
 class LossIf(Element):

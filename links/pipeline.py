@@ -15,10 +15,10 @@ class Pipeline:
     Elements are grouped into stages. Within a stage datagrams keep their order, so that it is computed in one
     pass when a datagram enters it; only between stages an event is scheduled. Most links are one stage.
 
-    `rng(name)` makes an element's random stream, named after its kind and not its position, so that another
-    element in the list does not shift its draws. `deliver(datagram, at)` and `lose(datagram, at)` are told
-    what becomes of each datagram, possibly ahead of the clock; a lost one's `dropped_by` and `drop_reason`
-    are set.
+    `rng(name)` makes an element's random stream, named after the link and `Element.identity` and not after a position,
+    so that another element in the list does not shift its draws. `deliver(datagram, at)` and `lose(datagram, at)` are
+    told what becomes of each datagram, possibly ahead of the clock; a lost one's `dropped_by` and `drop_reason` are
+    set.
 
     Raises ValueError when a queue stands beside no Rate or an element is in use already.
     """
@@ -44,12 +44,13 @@ class Pipeline:
         self._deliver = deliver
         self._lose = lose
         stages: list[list[Element]] = [[]]
-        names = _names(name, self.elements)
-        for element, element_name in zip(self.elements, names, strict=True):
+        names = _numbered([f"{name}/{element.label}" for element in self.elements])
+        streams = _numbered([f"{name}/{element.identity}" for element in self.elements])
+        for element, element_name, stream in zip(self.elements, names, streams, strict=True):
             if element.on_time and stages[-1]:
                 stages.append([])
             forward = partial(self._leave, len(stages) - 1)
-            element.bind(element_name, rng(element_name), schedule, forward, self._drop)
+            element.bind(element_name, rng(stream), schedule, forward, self._drop)
             stages[-1].append(element)
             if not element.in_order:
                 stages.append([])
@@ -135,12 +136,11 @@ def _refuse(name: str, queues: list[Queue]) -> None:
         )
 
 
-def _names(link: str, elements: list[Element]) -> list[str]:
-    """Name elements after their kinds: "alice>bob/Loss", and the second of a kind "alice>bob/Loss2"."""
+def _numbered(names: list[str]) -> list[str]:
+    """Tell the same names apart: "alice>bob/Loss", and the second one "alice>bob/Loss2"."""
     seen: dict[str, int] = {}
-    names = []
-    for element in elements:
-        kind = type(element).__name__
-        seen[kind] = number = seen.get(kind, 0) + 1
-        names.append(f"{link}/{kind}" if number == 1 else f"{link}/{kind}{number}")
-    return names
+    numbered = []
+    for name in names:
+        seen[name] = number = seen.get(name, 0) + 1
+        numbered.append(name if number == 1 else f"{name}{number}")
+    return numbered

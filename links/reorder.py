@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from links.chance import CorrelatedChance
+from links.chance import Choice
 from links.datagram import Datagram
 from links.element import HELD, Element
-from links.units import nanoseconds, probability, whole_number
+from links.units import nanoseconds, whole_number
 
 
 class Reorder(Element):
@@ -31,7 +31,7 @@ class Reorder(Element):
         gap: int = 1,
     ) -> None:
         super().__init__()
-        self.chosen = chosen if callable(chosen) else CorrelatedChance(chosen, correlation)
+        self.choice = Choice(chosen, correlation)
         self.gap = whole_number("gap", gap, 1)
         self.hold_ns = nanoseconds(hold)
         self.overtake = overtake
@@ -40,15 +40,10 @@ class Reorder(Element):
 
     def receive(self, datagram: Datagram, now: int) -> int:
         self.received += 1
-        chosen = self._chooses(datagram)
+        chosen = self.choice.takes(datagram, self.rng) and self._since >= self.gap - 1
         self._since = 0 if chosen else self._since + 1
         self.reordered += chosen
         return now if chosen is self.overtake else now + self.hold_ns
-
-    def _chooses(self, datagram: Datagram) -> bool:
-        chosen = self.chosen
-        wanted = bool(chosen(datagram)) if callable(chosen) else chosen.draw(self.rng)
-        return wanted and self._since >= self.gap - 1
 
 
 class ReorderDepth(Element):
@@ -66,7 +61,7 @@ class ReorderDepth(Element):
         super().__init__()
         if depth < 1:
             raise ValueError(f"ReorderDepth: depth = {depth}: must be at least 1")
-        self.chosen = chosen if callable(chosen) else probability(chosen)
+        self.choice = Choice(chosen)
         self.depth = depth
         self.hold_ns = nanoseconds(hold)
         self.reordered = 0
@@ -75,8 +70,7 @@ class ReorderDepth(Element):
 
     def receive(self, datagram: Datagram, now: int) -> int:
         self.received += 1
-        chosen = self.chosen
-        if chosen(datagram) if callable(chosen) else self.rng.random() < chosen:
+        if self.choice.takes(datagram, self.rng):
             self.reordered += 1
             self._held[datagram] = self._passed + self.depth
             self.schedule(now + self.hold_ns, self._release, datagram, now + self.hold_ns)

@@ -9,11 +9,13 @@ from links import (
     Element,
     Jitter,
     Loss,
+    LossEvery,
     LossIf,
     LossNth,
     LossPattern,
     Rate,
     Reorder,
+    Slots,
 )
 from tests.support.wire import bound, datagram, fates
 
@@ -64,6 +66,34 @@ def test_loss_nth_counts_from_one() -> None:
     assert fates(LossNth(2, 3, 7), 12) == [2, 3, 7]
 
 
+def test_loss_every_drops_every_nth() -> None:
+    assert fates(LossEvery(5), 12) == [5, 10]
+    assert fates(LossEvery(5, first=2), 12) == [2, 7, 12]
+    assert fates(LossEvery(1), 3) == [1, 2, 3]
+
+
+def test_slots_let_all_go_that_wait() -> None:
+    slots = Slots("10ms")
+    times = (0, 1, 10 * MS, 10 * MS + 1, 35 * MS)
+    assert [slots.receive(datagram(), at) for at in times] == [0, 10 * MS, 10 * MS, 20 * MS, 40 * MS]
+
+
+def test_a_slot_carries_no_more_than_it_may_but_one_at_least() -> None:
+    by_number, by_size = Slots("10ms", packets=2), Slots("10ms", size=2500)
+    for slots in (by_number, by_size):
+        assert [slots.receive(datagram(), 1) for _ in range(5)] == [10 * MS, 10 * MS, 20 * MS, 20 * MS, 30 * MS]
+    assert [Slots("10ms", size=100).receive(datagram(), 1)] == [10 * MS]
+    # Who comes later stays behind those that wait already.
+    assert by_number.receive(datagram(), 11 * MS) == 30 * MS
+    assert by_number.receive(datagram(), 11 * MS) == 40 * MS
+
+
+def test_random_slots_do_not_depend_on_the_traffic() -> None:
+    often, seldom = bound(Slots("2ms", "9ms"), 5), bound(Slots("2ms", "9ms"), 5)
+    leave = {at: often.receive(datagram(), at) for at in range(0, 500 * MS, MS)}
+    assert {at: seldom.receive(datagram(), at) for at in range(0, 500 * MS, 7 * MS)}.items() <= leave.items()
+
+
 def test_loss_if_asks_and_counts_under_its_reason() -> None:
     element = LossIf(lambda it: it.id % 5 == 0, reason="every fifth")
     assert fates(element, 12) == [5, 10]
@@ -98,9 +128,9 @@ def test_jitter_keeps_order_unless_told_otherwise() -> None:
 
 
 def test_reorder_holds_back_the_chosen_or_lets_them_overtake() -> None:
-    held = Reorder(lambda it: it.id == 2, "5ms")
+    held = bound(Reorder(lambda it: it.id == 2, "5ms"))
     assert [held.receive(datagram(number=n), n) for n in (1, 2, 3)] == [1, 2 + 5 * MS, 3]
-    overtaking = Reorder(lambda it: it.id == 2, "5ms", overtake=True)
+    overtaking = bound(Reorder(lambda it: it.id == 2, "5ms", overtake=True))
     assert [overtaking.receive(datagram(number=n), n) for n in (1, 2, 3)] == [1 + 5 * MS, 2, 3 + 5 * MS]
     assert held.reordered == overtaking.reordered == 1
 
@@ -123,6 +153,10 @@ def test_reorder_holds_back_the_chosen_or_lets_them_overtake() -> None:
         (lambda: LossPattern("..y"), 'must be of "." (pass) and "x" (drop)'),
         (lambda: LossNth(0), "counted from 1"),
         (lambda: LossNth(), "counted from 1"),
+        (lambda: LossEvery(0), "n 0: must be an int of at least 1"),
+        (lambda: LossEvery(3, 0), "first 0: must be an int of at least 1"),
+        (lambda: Slots(0), "must be times above 0, the longer one second"),
+        (lambda: Slots("2ms", "1ms"), "must be times above 0, the longer one second"),
     ],
 )
 def test_arguments_that_cannot_work_are_refused(make: Callable[[], Element], message: str) -> None:

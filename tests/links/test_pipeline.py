@@ -1,5 +1,7 @@
 """Elements together: order in the list, queues and their rates, events only where they are needed."""
 
+from random import Random
+
 import pytest
 
 from links import (
@@ -8,6 +10,7 @@ from links import (
     Jitter,
     Loss,
     LossNth,
+    Pipeline,
     Rate,
     Reorder,
     ReorderDepth,
@@ -113,6 +116,35 @@ def test_other_elements_do_not_shift_a_loss() -> None:
     assert lost(Delay("1ms"), Jitter("5ms"), Loss(0.1), Delay("2ms")) == alone
     # Two of a kind draw apart.
     assert len({number for number in lost(Loss(0.1), Loss(0.1)) if number not in alone}) > 50
+
+
+def test_a_random_stream_is_named_after_kind_and_arguments_or_by_name() -> None:
+    streams: list[str] = []
+
+    def rng(name: str) -> Random:
+        streams.append(name)
+        return Random(name)
+
+    elements = [Loss(0.1), Loss(0.2), Loss(0.1), TailDrop(packets=5), Rate("1Mbps"), Loss(0.1).named("radio")]
+    pipeline = Pipeline("a>b", elements, rng=rng, schedule=print, deliver=print, lose=print)
+    assert streams == [
+        "a>b/Loss(probability_=0.1)",
+        "a>b/Loss(probability_=0.2)",
+        "a>b/Loss(probability_=0.1)2",
+        "a>b/TailDrop(packets=5)",
+        "a>b/Rate(rate='1Mbps')",
+        "a>b/radio",
+    ]
+    names = [element.name for element in pipeline.elements]
+    assert names == ["a>b/Loss", "a>b/Loss2", "a>b/Loss3", "a>b/TailDrop", "a>b/Rate", "a>b/radio"]
+    with pytest.raises(ValueError, match="a>b/Rate is already in use: give it the name 'slow' before"):
+        pipeline.elements[4].named("slow")
+
+
+def test_what_holds_anyway_and_who_looks_on_do_not_name_a_stream() -> None:
+    assert Jitter("5ms").identity == Jitter("5ms", reorder=False).identity == "Jitter(spread='5ms')"
+    assert TailDrop(5, on_queue=print).identity == TailDrop(5).identity
+    assert Reorder(lambda it: it.id == 1, 5).identity == Reorder(lambda it: it.id == 2, 5).identity
 
 
 def test_jitter_with_reordering_reorders() -> None:

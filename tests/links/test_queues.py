@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from links import CoDel, Delay, DropHead, Element, FqCoDel, Loss, Pie, Queue, Rate, Red, TailDrop, TokenBucket
+from links import CoDel, Delay, DropHead, DualPi2, Element, FqCoDel, Loss, Pie, Queue, Rate, Red, TailDrop, TokenBucket
 from tests.links_validation import queues
 from tests.links_validation.report import Validation
 from tests.support.wire import Wire, bound, datagram
@@ -20,7 +20,7 @@ def test_figures_are_those_that_must_come_out(validation: Validation) -> None:
     assert [row for row in rows if not row.ok] == []
 
 
-HOLDING: list[Callable[[], Queue]] = [lambda: DropHead(packets=5), CoDel, FqCoDel]
+HOLDING: list[Callable[[], Queue]] = [lambda: DropHead(packets=5), CoDel, FqCoDel, DualPi2]
 
 
 @pytest.mark.parametrize("make", HOLDING)
@@ -151,6 +151,13 @@ def test_fq_codel_makes_room_at_the_expense_of_the_fattest_flow() -> None:
     wire = Wire(FqCoDel(packets=3), Rate("10Mbps")).send(*range(6), size=1000, ports=(1, 1, 1, 1, 1, 2))
     assert [(number, reason) for number, *_, reason in wire.losses] == [(2, "queue full"), (3, "queue full")]
     assert sorted(number for number, _ in wire.arrivals) == [1, 4, 5, 6]
+
+
+def test_fq_codel_drops_half_of_the_fattest_flow_at_once_and_64_at_most() -> None:
+    wire = Wire(FqCoDel(packets=20), Rate("10Mbps")).send(*range(22), size=1000)
+    assert [number for number, *_ in wire.losses] == list(range(2, 12))
+    wire = Wire(FqCoDel(packets=200), Rate("10Mbps")).send(*range(202), size=1000)
+    assert [number for number, *_, reason in wire.losses if reason == "queue full"] == list(range(2, 66))
 
 
 @pytest.mark.parametrize("make", [*HOLDING, Pie, lambda: Red(5000, 20_000)])

@@ -2,13 +2,13 @@
 
 import sys
 
-from tests.links_validation import delay, loss, queues, rate
+from tests.links_validation import changes, delay, loss, queues, rate
 from tests.links_validation.report import FULL, table
 
 
 def main() -> int:
     """Print the table and return 1 if a figure is not as expected."""
-    modules = (loss, delay, rate, queues)
+    modules = (loss, delay, changes, rate, queues)
     rows = [row for module in modules for validation in module.VALIDATIONS for row in validation(FULL)]
     for line in table(rows):
         print(line)

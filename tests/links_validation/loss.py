@@ -6,7 +6,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from links import DROPPED, Element, GilbertElliott, Loss, LossCapped, LossCorrelated, LossMarkov
+from links import (
+    DROPPED,
+    Element,
+    GilbertElliott,
+    Loss,
+    LossBitErrors,
+    LossCapped,
+    LossCorrelated,
+    LossEvery,
+    LossMarkov,
+)
 from tests.links_validation.report import STANDARD_ERRORS, Row
 from tests.support.wire import bound, datagram
 
@@ -100,4 +110,20 @@ def four_states(count: int) -> Iterator[Row]:
         yield from _rows(f"LossMarkov{arguments}", LossMarkov(*arguments), expected, count)
 
 
-VALIDATIONS = (bernoulli, correlated, capped, gilbert_elliott, four_states)
+def bit_errors(count: int) -> Iterator[Row]:
+    """Of b bits all are right with probability (1 - rate)^b: long datagrams are lost more often."""
+    for size in (100, 1200):
+        receive, packet = bound(LossBitErrors(1e-5, overhead=28), size).receive, datagram(size)
+        share = sum(receive(packet, now) == DROPPED for now in range(count)) / count
+        p = 1 - (1 - 1e-5) ** (8 * (size + 28))
+        error = STANDARD_ERRORS * sqrt(p * (1 - p) / count)
+        yield Row(f"LossBitErrors(1e-5), {size} bytes", "loss rate", share, p, error)
+
+
+def every(count: int) -> Iterator[Row]:
+    share, burst = loss_and_burst(LossEvery(10), count)
+    yield Row("LossEvery(10)", "loss rate", share, 0.1, 0)
+    yield Row("LossEvery(10)", "mean burst", burst, 1, 0)
+
+
+VALIDATIONS = (bernoulli, correlated, capped, gilbert_elliott, four_states, bit_errors, every)

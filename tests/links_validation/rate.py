@@ -1,4 +1,4 @@
-"""Rates, outages and corruption against their closed forms."""
+"""Rates and outages against their closed forms."""
 
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
@@ -7,7 +7,18 @@ from random import Random
 
 import numpy as np
 
-from links import DROPPED, Corrupt, Element, Outages, Policer, Rate, RateSchedule, TokenBucket, Trace
+from links import (
+    DROPPED,
+    Blackout,
+    Element,
+    Outages,
+    Policer,
+    Rate,
+    RateSchedule,
+    Suspension,
+    TokenBucket,
+    Trace,
+)
 from links.traces import TRACES
 from tests.links_validation.report import STANDARD_ERRORS, Row
 from tests.support.wire import bound, datagram
@@ -86,19 +97,14 @@ def outages(count: int) -> Iterator[Row]:
     yield Row("Outages(300 ms, 100 ms)", "mean outage (ms)", mean, 100.5, STANDARD_ERRORS * 100 / sqrt(turns) + 1)
 
 
-def corruption(count: int) -> Iterator[Row]:
-    """How many are changed, and whether each bit is as often as another (chi squared)."""
-    element, original = bound(Corrupt(0.5, "bits", within=8), 1), bytes(100)
-    flipped = np.zeros(64)
-    for now in range(count):
-        packet = datagram(100)
-        element.receive(packet, now)
-        if packet.payload != original:
-            flipped[int.from_bytes(packet.payload[:8], "little").bit_length() - 1] += 1
-    share, changed = flipped.sum() / count, flipped.sum()
-    yield Row("Corrupt(0.5, bits, within 8)", "share", share, 0.5, STANDARD_ERRORS * 0.5 / sqrt(count))
-    deviation = float(((flipped - changed / 64) ** 2).sum() / (changed / 64))
-    yield Row("Corrupt(0.5, bits, within 8)", "chi squared of 64 bits", deviation, 63, STANDARD_ERRORS * sqrt(126))
+def schedules(count: int) -> Iterator[Row]:
+    """A blackout or suspension of 20 ms each 100 ms: a fifth is lost, or waits 10 ms on average."""
+    times = range(0, count * 1_000_000, 1_000_000)
+    lost = sum(at == DROPPED for at in departures(Blackout("30ms", "20ms", "100ms"), times))
+    yield Row("Blackout(20 of 100 ms)", "loss rate", lost / count, 0.2, 20 / count)
+    waits = np.array(departures(Suspension("30ms", "20ms", "100ms"), times)) - np.array(times)
+    yield Row("Suspension(20 of 100 ms)", "share that waits", np.count_nonzero(waits) / count, 0.2, 20 / count)
+    yield Row("Suspension(20 of 100 ms)", "mean wait (ms)", float(waits[waits > 0].mean()) / 1e6, 10.5, 20 / count)
 
 
-VALIDATIONS = (queueing, token_bucket, policer, rate_schedule, traces, outages, corruption)
+VALIDATIONS = (queueing, token_bucket, policer, rate_schedule, traces, outages, schedules)

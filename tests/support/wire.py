@@ -23,13 +23,17 @@ def fates(element: Element, count: int) -> list[int]:
 
 
 class Wire:
-    """A clock and one pipeline on it; `arrivals` and `losses` are (datagram number, time, …)."""
+    """A clock and one pipeline on it; `arrivals` and `losses` are (datagram number, time, …).
+
+    `congested` are the numbers of those that arrive with the ECN codepoint CE.
+    """
 
     def __init__(self, *elements: Element, seed: int = 0) -> None:
         self.now = 0
         self.scheduled = 0
         self.arrivals: list[tuple[int, int]] = []
         self.losses: list[tuple[int, int, str, str]] = []
+        self.congested: list[int] = []
         self._events: list[tuple[int, int, Callable[..., object], tuple[object, ...]]] = []
         self._order = count()
         self.pipeline = Pipeline(
@@ -45,18 +49,20 @@ class Wire:
         self.scheduled += 1
         self._at(at, callback, *arguments)
 
-    def send(self, *times: int, size: int = 1200, ecn: int = 0, ports: Sequence[int] = (1,)) -> "Wire":
+    def send(self, *times: int, size: int = 1200, ecn: int | Sequence[int] = 0, ports: Sequence[int] = (1,)) -> "Wire":
         """Send datagrams number 1, 2, … at these times, which ascend, and run until nothing is left.
 
-        They come from these `ports` by turns.
+        They come from these `ports` by turns, and so go the ECN codepoints if there are several.
         """
+        codepoints = (ecn,) if isinstance(ecn, int) else ecn
         payload = bytes(size)
         for number, at in enumerate(times, 1):
             while self._events and self._events[0][0] < at:
                 self._run_next()
             self.now = at
             source = ("10.0.0.1", ports[(number - 1) % len(ports)])
-            self.pipeline.send(Datagram(payload, source, ("10.0.0.2", 2), ecn, at, number), at)
+            codepoint = codepoints[(number - 1) % len(codepoints)]
+            self.pipeline.send(Datagram(payload, source, ("10.0.0.2", 2), codepoint, at, number), at)
         while self._events:
             self._run_next()
         return self
@@ -71,3 +77,5 @@ class Wire:
 
     def _arrive(self, packet: Datagram) -> None:
         self.arrivals.append((packet.id, self.now))
+        if packet.ecn == 3:
+            self.congested.append(packet.id)
