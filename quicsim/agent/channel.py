@@ -72,7 +72,7 @@ class Channel:
         sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
         if not data:
             self.ended = True
-            self._watcher.forget(self._socket)  # or it would be ready for ever
+            self.close()
             return None
         if flags & socket.MSG_TRUNC:
             for each in sockets:

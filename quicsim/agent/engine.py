@@ -304,15 +304,11 @@ class AgentEngine:
 
     def _check_end(self) -> None:
         """The agent has nothing more to say: is that the end?"""
-        if self._ended:
+        if self._ended or self._complete:
             return
-        gone = self._channel is not None and self._channel.ended
-        if self._complete:
-            if gone:
-                self._forget()
-        elif self._status:
+        if self._status:
             self._fail(-self._status)
-        elif gone:
+        elif self._channel is not None and self._channel.ended:
             self._alert(INTERNAL_ERROR, "handshake agent: it has gone")
 
     def _fail(self, error: int, reason: str = "") -> None:

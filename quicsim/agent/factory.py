@@ -106,6 +106,7 @@ class LocalAgent:
         self.handshakes = Handshakes(ours, self.watcher, max_pending)
 
     def close(self) -> None:
-        """End everything."""
+        """End everything, so that engines see it."""
         self.agent.close()
         self.handshakes.close()
+        self.watcher.run()

@@ -8,7 +8,7 @@ from quicsim.agent.keys import Keys, Policy
 from quicsim.certificates import test_certificate
 from stack.tls.certificates import Pinned
 from stack.tls.psk import ExternalPsk
-from tests.support.pair import SECOND, Pair
+from tests.support.pair import Pair
 
 ALICE = ExternalPsk(b"alice", bytes(range(32)))
 BOB = ExternalPsk(b"bob", bytes(range(32, 64)))
@@ -26,12 +26,12 @@ class Bench:
             policy or Policy(),
         )
         self.log: list[str] = []
-        self.pairs: list[Pair] = []
+        self.pair: Pair | None = None
         self.local = LocalAgent(keys, random.Random(9), self.clock, self.log.append)
 
     def clock(self) -> int:
         """The time of the newest pair, which goes on from pair to pair."""
-        return self.pairs[-1].now if self.pairs else 0
+        return 0 if self.pair is None else self.pair.now
 
     def tls(self, **fields: Any) -> AgentTls:
         """A factory with fields of AgentTls."""
@@ -49,12 +49,9 @@ class Bench:
     def use(self, pair: Pair) -> Pair:
         """Go on with another pair."""
         pair.now = self.clock()
-        self.pairs.append(pair)
+        self.pair = pair
         return pair
 
     def close(self) -> None:
-        """End the agent, and let the connections see that, or end."""
+        """End the agent."""
         self.local.close()
-        self.local.watcher.run()
-        for pair in self.pairs:
-            pair.run_for(10 * SECOND)
