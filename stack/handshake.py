@@ -19,7 +19,8 @@ from stack.limits import MAX_CRYPTO_BUFFER, MAX_TOKEN_LENGTH
 from stack.recovery.acknowledgments import NEVER
 from stack.sent_frame import SentFrame
 from stack.tls import engine as tls
-from stack.wire.frames import encode_handshake_done
+from stack.tls.alerts import INTERNAL_ERROR
+from stack.wire.frames import CRYPTO, encode_handshake_done
 from stack.wire.header import RETRY_TAG_LENGTH, LongHeader
 from stack.wire.varint import MAX_VARINT, Truncated, decode_varint
 from stack.wire.versions import Version
@@ -251,7 +252,8 @@ class Handshake:
         elif isinstance(event, tls.Alert):
             # rfc9001:4.8:1
             code = PROTOCOL_VIOLATION if event.protocol_violation else CRYPTO_ERROR | event.description
-            raise TransportError(code, event.reason)
+            # Internal errors need no frame: there may be no agent
+            raise TransportError(code, event.reason, 0 if event.description == INTERNAL_ERROR else CRYPTO)
         elif isinstance(event, tls.KeyLog) and trace is not None:
             trace.secret(now, event.label, event.client_random, event.secret)
 

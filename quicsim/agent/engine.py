@@ -6,7 +6,7 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from operator import eq
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from quicsim.agent import frames
 from quicsim.agent.channel import Channel, ChannelError
@@ -18,15 +18,13 @@ from stack.crypto.hkdf import HASH_LENGTH
 from stack.errors import ConfigError, QuicError
 from stack.limits import MAX_CRYPTO_BUFFER
 from stack.tls import engine as tls
-from stack.tls.alerts import UNEXPECTED_MESSAGE
+from stack.tls.alerts import INTERNAL_ERROR, UNEXPECTED_MESSAGE
 from stack.tls.handshake import check_export
 from stack.tls.schedule import SUITES, KeySchedule
 from stack.tls.session import Session, decode_session
 
 if TYPE_CHECKING:
     from quicsim.agent.factory import AgentTls
-
-INTERNAL_ERROR: Final = 80  # the alert for what goes wrong between us and the agent
 
 
 class AgentEngine:

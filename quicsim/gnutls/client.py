@@ -1,6 +1,6 @@
 """The client's side of a handshake by GnuTLS."""
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from quicsim.gnutls import library
 from quicsim.gnutls.engine import GnuTlsEngine
@@ -12,6 +12,7 @@ from stack.tls import messages
 from stack.tls import session as own
 from stack.tls.alerts import (
     ILLEGAL_PARAMETER,
+    INTERNAL_ERROR,
     MISSING_EXTENSION,
     NO_APPLICATION_PROTOCOL,
     UNEXPECTED_MESSAGE,
@@ -39,8 +40,6 @@ from stack.tls.states import State
 
 if TYPE_CHECKING:
     from quicsim.gnutls.config import GnuTlsClient
-
-_INTERNAL_ERROR: Final = 80
 
 
 class GnuTlsClientEngine(GnuTlsEngine):
@@ -143,7 +142,7 @@ class GnuTlsClientEngine(GnuTlsEngine):
                 raise HandshakeError(UNEXPECTED_MESSAGE, "a second HelloRetryRequest")
             check_retry(hello, self._config.suites, self._config.groups, offer.key_shares or ())
             if self._early:
-                raise HandshakeError(_INTERNAL_ERROR, "GnuTLS can't offer 0-RTT and then take a HelloRetryRequest")
+                raise HandshakeError(INTERNAL_ERROR, "GnuTLS can't offer 0-RTT and then take a HelloRetryRequest")
             self._pass(message)
             return State.CLIENT_WAIT_SECOND_SERVER_HELLO
         self._by_psk = hello.psk is not None
@@ -180,7 +179,7 @@ class GnuTlsClientEngine(GnuTlsEngine):
         session = self._gnutls
         complete = self._pass(message)
         if not complete or not (self._by_psk or self._verified):
-            raise HandshakeError(_INTERNAL_ERROR, "GnuTLS has not proved who the server is")
+            raise HandshakeError(INTERNAL_ERROR, "GnuTLS has not proved who the server is")
         if session.resumed and self._resumable is not None:
             self._peer_certificates = self._resumable.certificates
         self._resumable = self._hello = None

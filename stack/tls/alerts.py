@@ -14,6 +14,7 @@ UNKNOWN_CA: Final = 48
 DECODE_ERROR: Final = 50
 DECRYPT_ERROR: Final = 51
 PROTOCOL_VERSION: Final = 70
+INTERNAL_ERROR: Final = 80  # also of an engine that has lost what it needs
 MISSING_EXTENSION: Final = 109
 UNSUPPORTED_EXTENSION: Final = 110
 CERTIFICATE_REQUIRED: Final = 116
@@ -37,7 +38,7 @@ NAMES: Final[dict[int, str]] = {
     DECRYPT_ERROR: "decrypt_error",
     PROTOCOL_VERSION: "protocol_version",
     71: "insufficient_security",
-    80: "internal_error",
+    INTERNAL_ERROR: "internal_error",
     86: "inappropriate_fallback",
     90: "user_canceled",
     MISSING_EXTENSION: "missing_extension",

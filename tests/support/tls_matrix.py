@@ -159,6 +159,8 @@ def agent_of(case: Case, client: bool, clock: Callable[[], int]) -> tuple[LocalA
     fields: dict[str, Any] = {"early_data": told.get("early_data", False), "auth": "x509" if credentials else "anon"}
     if psks:
         fields |= {"auth": "psk", "my_peerids": tuple(psks) if client else ()}
+    if "alpn" in told:
+        fields["alpn"] = told["alpn"]
     if "suites" in told:
         (fields["suite"],) = told["suites"]
     if "client_auth" in told:
