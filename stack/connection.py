@@ -533,7 +533,7 @@ class Connection:
             ecn=config.ecn,
             number=self._paths_made - 1,
             congestion_options=CongestionOptions(
-                config.initial_window, config.hystart, config.fast_convergence, config.pacing
+                config.initial_window, config.hystart, config.fast_convergence, config.pacing, self.rng
             ),
         )
 

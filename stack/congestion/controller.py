@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from stack.errors import ConfigError
+from stack.randomness import Randomness
 from stack.wire.ecn import ECT_0
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class CongestionOptions:
     hystart: bool | None = None  # leave slow start by HyStart++ (RFC 9406); None: as the controller has it
     fast_convergence: bool = True  # CUBIC: make room for other flows; off for one that is alone (rfc9438:4.7:2)
     paced: bool = True  # packets are spread over the round trip
+    rng: Randomness | None = None  # for what is to differ between connections; None: nothing does
 
     def window(self, datagram_size: int) -> int:
         """Bytes of the initial window for datagrams of `datagram_size` bytes."""
@@ -47,6 +49,7 @@ class CongestionController(Protocol):
     congestion_window: int
     ssthresh: int | None  # None: infinite, still in the first slow start
     loss_reduction: float = LOSS_REDUCTION  # what a loss leaves of the window, for observers
+    burst: int | None = None  # datagrams that may leave at once while paced; None: as many as an initial window has
     codepoint: int = ECT_0  # the ECN codepoint that packets are to carry: ECT(0) or, for L4S, ECT(1)
 
     def __init__(self, datagram_size: int, options: CongestionOptions) -> None:

@@ -4,16 +4,15 @@ NewReno, CUBIC and Prague differ in how the window grows after slow start, and i
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from stack.congestion.controller import MINIMUM_WINDOW, CongestionController, CongestionOptions
 from stack.congestion.hystart import HyStart, SlowStart
+from stack.congestion.recovery_period import RecoveryPeriod
 
 if TYPE_CHECKING:
     from stack.recovery.rtt import RttEstimator
     from stack.recovery.sent import SentPacket
-
-NO_RECOVERY: Final = -1  # a time before anything was sent
 
 
 class WindowController(CongestionController):
@@ -25,12 +24,9 @@ class WindowController(CongestionController):
 
     __slots__ = (
         "_datagram_size",
-        "_episode_after",
         "_hystart",
         "_kept_state",
-        "_losses",
-        "_recovering",
-        "_recovery_started_at",
+        "_recovery",
         "congestion_window",
         "ssthresh",
     )
@@ -43,18 +39,13 @@ class WindowController(CongestionController):
         self.ssthresh: int | None = None
         hystart = self.hystart_by_default if options.hystart is None else options.hystart
         self._hystart = HyStart(options.paced) if hystart else None
-        self._recovery_started_at = NO_RECOVERY
-        self._recovering = False
-        # To undo the last reduction: the state before it (None: it can't be undone), when the recovery before it
-        # started, and how many packets have led to it and did not turn up yet
-        self._kept_state: tuple[Any, ...] | None = None
-        self._episode_after = NO_RECOVERY
-        self._losses = 0
+        self._recovery = RecoveryPeriod()
+        self._kept_state: tuple[Any, ...] | None = None  # before the last reduction; None: it can't be undone
 
     @property
     def state(self) -> str:
         """The state as qlog names it."""
-        if self._recovering:
+        if self._recovery.active:
             return "recovery"
         if self.ssthresh is None or self.congestion_window < self.ssthresh:
             return "slow_start"
@@ -73,13 +64,15 @@ class WindowController(CongestionController):
     def on_acked(self, packets: Sequence["SentPacket"], rtt: "RttEstimator", app_limited: bool, now: int) -> None:
         """Grow the window by what was sent after the last reduction (RFC 9002 appendix B.5)."""
         acked = 0
+        recovery = self._recovery
+        started_at = recovery.started_at
         for packet in packets:
-            if packet.sent_at > self._recovery_started_at:
+            if packet.sent_at > started_at:
                 acked += packet.size
         if acked == 0:
             return
         # RFC 9002 section 7.3.2: recovery ends when a packet sent during it is acknowledged
-        self._recovering = False
+        recovery.active = False
         hystart = self._hystart
         if hystart is not None:
             hystart.on_acked(packets[-1].sent_at, rtt.latest_rtt_ns, now)
@@ -98,51 +91,45 @@ class WindowController(CongestionController):
 
     def on_congestion(self, sent_at: int, now: int) -> bool:
         """Reduce the window, at most once per recovery period (RFC 9002 section 7.3.2)."""
-        if sent_at <= self._recovery_started_at:
+        if self._recovery.covers(sent_at):
             return False
-        self._recovery_started_at = now
-        self._recovering = True
-        if self._hystart is not None:
-            self._hystart.on_congestion()
-            self._hystart = None
+        self._recovery.begin(now)
+        self._leave_hystart()
         self._kept_state = None
         self._reduce(now)
         return True
 
     def on_lost(self, packets: Sequence["SentPacket"], now: int) -> bool:
         """Reduce, and keep what undoes it in case that the packets only came late."""
-        kept = (*self._kept(), self.ssthresh, self._recovery_started_at)
-        before = self._recovery_started_at
+        kept = (*self._kept(), self.ssthresh)
         reduced = self.on_congestion(packets[-1].sent_at, now)
         if reduced:
             self._kept_state = kept
-            self._episode_after = before
-            self._losses = 0
-        self._losses += sum([packet.sent_at > self._episode_after for packet in packets])
+        self._recovery.count(packets)
         return reduced
 
     def on_spurious_loss(self, packet: "SentPacket", now: int) -> bool:
         """Take the reduction back once all the packets that have led to it turned up (RFC 9438 section 4.9.2)."""
-        if self._kept_state is None or not self._episode_after < packet.sent_at <= self._recovery_started_at:
+        if not self._recovery.is_explained(packet) or self._kept_state is None:
             return False
-        self._losses -= 1
-        if self._losses:
-            return False
-        *kept, ssthresh, recovery_started_at = self._kept_state
+        *kept, ssthresh = self._kept_state
         self._kept_state = None
         if not self._restore(kept):
             return False
         self.ssthresh = ssthresh
-        self._recovery_started_at = recovery_started_at
-        self._recovering = False
+        self._recovery.undo()
         return True
 
     def on_persistent_congestion(self) -> None:
         """Start over from the minimum window, two datagrams (rfc9002:7.6.2:5)."""
         self._set_window(MINIMUM_WINDOW * self._datagram_size)
-        self._recovery_started_at = NO_RECOVERY
-        self._recovering = False
+        self._recovery.forget()
         self._kept_state = None
+
+    def _leave_hystart(self) -> None:
+        if self._hystart is not None:
+            self._hystart.on_congestion()
+            self._hystart = None
 
     # What a subclass does
 

@@ -4,7 +4,8 @@
        ▲                │  ▲                   │
        └─────retest─────┘  └───────pause───────┘
 
-and from each of them by `fail` to FAILED, where it ends. Packets are marked ECT(0) in TESTING and CAPABLE.
+and from each of them by `fail` to FAILED, where it ends. Packets are marked in TESTING and CAPABLE, with ECT(0), or
+with ECT(1) if the congestion controller wants L4S (RFC 9331).
 """
 
 from enum import Enum
@@ -51,17 +52,18 @@ TRANSITIONS: Final[dict[EcnState, dict[EcnTrigger, EcnState]]] = {
 
 
 class EcnValidation:
-    """The ECN state of one path. `codepoint` is what its datagrams carry now, ECT(0) or Not-ECT."""
+    """The ECN state of one path. `codepoint` is what its datagrams carry now, `mark` or Not-ECT."""
 
-    __slots__ = ("_intact", "_pending", "_tested", "_was_capable", "codepoint", "state")
+    __slots__ = ("_intact", "_pending", "_tested", "_was_capable", "codepoint", "mark", "state")
 
-    def __init__(self, enabled: bool) -> None:
-        """A path whose use begins; when not `enabled`, nothing is ever marked."""
+    def __init__(self, enabled: bool, mark: int = ECT_0) -> None:
+        """A path whose use begins; when not `enabled`, nothing is ever marked. `mark` is ECT(0) or ECT(1)."""
         self.state = EcnState.TESTING if enabled else EcnState.FAILED
-        self.codepoint = ECT_0 if enabled else NOT_ECT
+        self.mark = mark
+        self.codepoint = mark if enabled else NOT_ECT
         self._tested = 0  # marked packets of this test
         self._pending = 0  # marked packets of which it is not known whether they arrived
-        self._intact = 0  # packets reported as ECT(0) since the test began
+        self._intact = 0  # packets reported with our mark since the test began
         self._was_capable = False
 
     def on_sent(self) -> None:
@@ -75,7 +77,7 @@ class EcnValidation:
     def on_ack(self, marked: int, marks: SentMarks, counts: EcnCounts | None) -> int:
         """Validate an ACK frame; return how many new CE marks it reports that must be believed.
 
-        `marked` of the packets that it newly acknowledges were sent with ECT(0); `marks` is the book of their packet
+        `marked` of the packets that it newly acknowledges were sent with our mark; `marks` is the book of their packet
         number space; `counts` is None when the frame has none. Only for frames that raise the largest acknowledged
         packet number: others may be late, and say nothing about the path (rfc9000:13.4.2.1:1).
         """
@@ -87,12 +89,13 @@ class EcnValidation:
         too_many = marks.settle()
         if self.state is EcnState.FAILED:
             return 0
-        # We never send ECT(1). Counts that fall are no counts.
-        if too_many or ect_1 or ect_0 < 0 or ce < 0 or ect_0 + ce < marked:
+        ours, other = (ect_0, ect_1) if self.mark == ECT_0 else (ect_1, ect_0)
+        # We never send the other mark. Counts that fall are no counts.
+        if too_many or other or ours < 0 or ce < 0 or ours + ce < marked:
             self._fail()
             return 0
         self._pending -= marked
-        self._intact += ect_0
+        self._intact += ours
         self._judge()
         return ce
 
@@ -129,4 +132,4 @@ class EcnValidation:
 
     def _move(self, trigger: EcnTrigger) -> None:
         self.state = TRANSITIONS[self.state][trigger]
-        self.codepoint = ECT_0 if self.state in (EcnState.TESTING, EcnState.CAPABLE) else NOT_ECT
+        self.codepoint = self.mark if self.state in (EcnState.TESTING, EcnState.CAPABLE) else NOT_ECT

@@ -91,7 +91,7 @@ class Path:
         self.bytes_received = 0
         self.bytes_sent = 0
         self.app_limited = False  # whether the last sending stopped for want of data
-        self.ecn = EcnValidation(ecn)
+        self.ecn = EcnValidation(ecn, self.congestion.codepoint)
         # As the observer was last told
         self._congestion_state = self.congestion.state
         self._ecn_state = self.ecn.state
@@ -104,7 +104,7 @@ class Path:
         """
         self.mtu = MtuDiscovery(datagram_size, self._adapt)
         self.congestion = make_controller(self._controller, datagram_size, self._congestion_options)
-        self.pacer = Pacer(datagram_size) if self._pacing else None
+        self.pacer = Pacer(datagram_size, self.congestion.burst) if self._pacing else None
 
     @property
     def datagram_size(self) -> int:

@@ -4,7 +4,7 @@ from stack.wire.frames import EcnCounts
 
 
 class SentMarks:
-    """The sending side's book of marks. `unreported` counts packets sent with ECT(0) that no report has covered.
+    """The sending side's book of marks. `unreported` counts marked packets that no report has covered.
 
     It goes below zero when the peer reports more marks than were sent, until `settle`.
     """
@@ -19,7 +19,7 @@ class SentMarks:
         """Take the counts of an ACK frame; return by how much ECT(0), ECT(1) and CE have grown since the last ones."""
         before, self._reported = self._reported, counts
         ect_0, ect_1, ce = counts[0] - before[0], counts[1] - before[1], counts[2] - before[2]
-        self.unreported -= ect_0 + ce
+        self.unreported -= ect_0 + ect_1 + ce
         return ect_0, ect_1, ce
 
     def settle(self) -> bool:

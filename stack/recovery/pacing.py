@@ -11,21 +11,24 @@ MAX_BURST_DATAGRAMS: Final = 64  # and at most this many datagrams
 class Pacer:
     """Spreads a window over a round trip.
 
-    The bucket holds one initial window, so that short flights go at once (rfc9002:7.7:2, rfc9002:7.7:3); where that
-    takes less than a millisecond at the current rate, it holds a millisecond (rfc9002:7.7:4).
+    The bucket holds one initial window, so that short flights go at once (rfc9002:7.7:2, rfc9002:7.7:3), or after that
+    only a few datagrams where a controller wants short queues; where that takes less than a millisecond at the current
+    rate, it holds a millisecond (rfc9002:7.7:4).
     """
 
-    __slots__ = ("_capacity", "_filled_at", "_fraction", "_largest", "_smallest", "_tokens")
+    __slots__ = ("_burst", "_capacity", "_filled_at", "_fraction", "_largest", "_smallest", "_tokens")
 
-    def __init__(self, datagram_size: int) -> None:
+    def __init__(self, datagram_size: int, burst: int | None = None) -> None:
+        """`burst`: datagrams that may go at once; None: as many as an initial window has. The first ones always may."""
+        self._burst = burst
         self.set_datagram_size(datagram_size)
-        self._capacity = self._tokens = self._smallest
+        self._capacity = self._tokens = initial_window(datagram_size)
         self._filled_at = 0
         self._fraction = 0  # of a byte, in units of the rate's denominator
 
     def set_datagram_size(self, datagram_size: int) -> None:
         """Bursts are of datagrams of this size from now on; what the bucket holds stays."""
-        self._smallest = initial_window(datagram_size)
+        self._smallest = initial_window(datagram_size) if self._burst is None else self._burst * datagram_size
         self._largest = max(MAX_BURST_DATAGRAMS * datagram_size, self._smallest)
 
     def available(self, rate: tuple[int, int], now: int) -> int:
@@ -47,7 +50,7 @@ class Pacer:
 
     def on_sent(self, size: int, now: int) -> None:
         """Take `size` bytes out; the bucket may go below empty (probes and ACKs are never held back)."""
-        if self._tokens == self._capacity:
+        if self._tokens >= self._capacity:
             self._filled_at = now
             self._fraction = 0
         self._tokens -= size

@@ -5,13 +5,26 @@ from typing import TYPE_CHECKING
 from stack.sent_frame import SentFrame
 
 if TYPE_CHECKING:
+    from stack.congestion.delivery_rate import Snapshot
     from stack.path.path import Path
 
 
 class SentPacket:
     """One packet in flight, or sent and awaiting an ACK that nobody has to send."""
 
-    __slots__ = ("ack_eliciting", "frames", "in_flight", "marked", "packet_number", "path", "sent_at", "size")
+    __slots__ = (
+        "ack_eliciting",
+        "delivery",
+        "frames",
+        "in_flight",
+        "marked",
+        "packet_number",
+        "path",
+        "sent_at",
+        "size",
+    )
+
+    delivery: "Snapshot"  # set only by controllers that sample the delivery rate
 
     def __init__(
         self,
@@ -24,7 +37,7 @@ class SentPacket:
         path: "Path",
         marked: bool = False,
     ) -> None:
-        """`marked`: its datagram carried ECT(0)."""
+        """`marked`: its datagram carried ECT(0) or ECT(1)."""
         self.packet_number = packet_number
         self.sent_at = sent_at
         self.size = size

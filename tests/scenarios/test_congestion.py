@@ -1,14 +1,23 @@
-"""Controllers on the simulator's links: windows kept to, figures that others have published met."""
+"""Controllers on the simulator's links: windows kept to, marks answered, figures that others have published met."""
 
 from typing import ClassVar
 
 import pytest
 
-import quicsim
-from links import Delay, Loss, Rate, TailDrop
+from links import Delay, EcnMark, EcnRemark, Loss, Rate, TailDrop
+from links.element import Element
 from stack.congestion import register
 from stack.congestion.cubic import Cubic
 from stack.recovery.sent import SentPacket
+from tests.support.download import Download
+
+MB = 1_000_000
+ALL = ("new_reno", "cubic", "bbr", "prague")
+
+
+def link(rate: str, delay: str, *queue: Element) -> list[Element]:
+    """One direction."""
+    return [Rate(rate), *queue, Delay(delay)]
 
 
 @register("watched_cubic")
@@ -26,27 +35,53 @@ class WatchedCubic(Cubic):
 def test_no_packet_goes_beyond_the_window() -> None:
     """A megabyte through a short queue with random loss on top, and HyStart++ at the start; no probe is needed."""
     WatchedCubic.beyond.clear()
-
-    async def serve(net):
-        listener = await net.listen(4433, quicsim.test_certificate(), congestion="watched_cubic")
-        connection = await listener.accept()
-        stream = await connection.accept_stream()
-        await stream.read_all()
-        await stream.write(bytes(1_000_000), end=True)
-        await stream.wait_sent()
-        return connection
-
-    async def fetch(net):
-        connection = await net.connect("bob", 4433, trust=quicsim.test_certificate())
-        stream = await connection.open_stream()
-        await stream.write(b"go", end=True)
-        return len(await stream.read_all())
-
-    sim = quicsim.Simulation(seed=3)
-    sim.link("alice", "bob", up=[Delay("15ms")], down=[Rate("10Mbps"), TailDrop(30_000), Delay("15ms"), Loss(0.005)])
-    serving = sim.spawn("bob", serve)
-    assert sim.run(sim.spawn("alice", fetch)) == 1_000_000
-    stats = sim.run(serving).stats
+    download = Download(
+        "watched_cubic",
+        [MB],
+        lambda: [Delay("15ms")],
+        lambda: [*link("10Mbps", "15ms", TailDrop(30_000)), Loss(0.005)],
+        seed=3,
+    )
+    stats = download.connection.stats
     assert stats.congestion_events >= 3
     assert stats.pto_expired == 0
     assert max(WatchedCubic.beyond) <= 0
+
+
+# Explicit congestion notification
+
+
+def test_prague_keeps_a_queue_of_two_milliseconds_and_the_link_busy() -> None:
+    """CUBIC, which takes each mark for a loss, gets less than a quarter of it there."""
+    prague, cubic = (
+        Download(name, [2 * MB], lambda: link("10Mbps", "10ms"), lambda: link("10Mbps", "10ms", EcnMark("2ms")))
+        for name in ("prague", "cubic")
+    )
+    assert prague.sender.ecn_states[-1] == "capable"
+    assert prague.connection.stats.packets_lost == 0
+    assert prague.connection.stats.congestion_events >= 15
+    assert prague.goodput > 8.5e6
+    rtts = [metrics.smoothed_rtt_ns for _, metrics in prague.sender.metrics if metrics.latest_rtt_ns]
+    assert sum(rtts) / len(rtts) < 26_000_000  # 20 ms of delay, 1 ms of sending, and the queue
+    assert cubic.goodput < prague.goodput / 4
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("tampered", [EcnRemark("not-ect"), EcnRemark("ect1", only="ect0"), EcnRemark("ce")])
+def test_a_path_that_tampers_with_marks_is_found_out_and_the_run_goes_on_without(
+    name: str, tampered: EcnRemark
+) -> None:
+    if name == "prague" and tampered.only is not None:
+        tampered = EcnRemark("ect0", only="ect1")
+    download = Download(
+        name,
+        [MB],
+        lambda: link("10Mbps", "10ms"),
+        lambda: [EcnRemark(_name(tampered.to), only=_name(tampered.only)), *link("10Mbps", "10ms", TailDrop(50_000))],
+    )
+    assert download.sender.ecn_states[-1] == "failed"
+    assert download.seconds < 1.5
+
+
+def _name(codepoint: int | None) -> str | None:
+    return None if codepoint is None else ("not-ect", "ect1", "ect0", "ce")[codepoint]

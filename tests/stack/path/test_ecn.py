@@ -4,21 +4,21 @@ import pytest
 
 from stack.path.ecn import TESTED_PACKETS, EcnState, EcnValidation
 from stack.recovery.marks import SentMarks
-from stack.wire.ecn import ECT_0, NOT_ECT
+from stack.wire.ecn import ECT_0, ECT_1, NOT_ECT
 
 
 class Bench:
     """One path and one packet number space."""
 
-    def __init__(self, enabled: bool = True) -> None:
-        self.ecn = EcnValidation(enabled)
+    def __init__(self, enabled: bool = True, mark: int = ECT_0) -> None:
+        self.ecn = EcnValidation(enabled, mark)
         self.marks = SentMarks()
 
     def send(self, count: int) -> int:
         """Send packets as the path wants them; return how many of them were marked."""
         marked = 0
         for _ in range(count):
-            if self.ecn.codepoint == ECT_0:
+            if self.ecn.codepoint:
                 marked += 1
                 self.marks.unreported += 1
                 self.ecn.on_sent()
@@ -195,3 +195,24 @@ def test_after_a_failure_a_new_path_is_judged_by_what_happens_on_it() -> None:
     assert bench.send(12) == TESTED_PACKETS
     bench.ack(10, 50, 30, 7)
     assert bench.state is EcnState.CAPABLE
+
+
+def test_a_path_may_be_marked_ect_1_as_well() -> None:
+    bench = Bench(mark=ECT_1)
+    assert bench.ecn.codepoint == ECT_1
+    bench.send(TESTED_PACKETS)
+    assert bench.ack(TESTED_PACKETS, 0, TESTED_PACKETS - 2, 2) == 2
+    assert bench.state is EcnState.CAPABLE
+    assert bench.ecn.codepoint == ECT_1
+
+
+@pytest.mark.parametrize(
+    ("marked", "counts"), [(3, (3, 0, 0)), (3, (1, 2, 0)), (3, (0, 2, 0)), (1, (0, 11, 0)), (3, ())]
+)
+def test_an_ect_1_mark_that_arrives_as_another_one_or_not_ends_the_marking(
+    marked: int, counts: tuple[int, ...]
+) -> None:
+    bench = Bench(mark=ECT_1)
+    bench.send(TESTED_PACKETS)
+    assert bench.ack(marked, *counts) == 0
+    assert bench.state is EcnState.FAILED
