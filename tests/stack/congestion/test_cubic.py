@@ -196,6 +196,16 @@ def test_the_window_never_falls_below_two_datagrams() -> None:
     assert bench.datagrams == 2
 
 
+def test_marks_reduce_the_window_as_a_loss_does_and_once_per_round_trip() -> None:
+    bench = after_a_loss(200)
+    at = bench.now
+    assert bench.controller.on_marked(1, [bench.packet(at - 10)], at)
+    assert not bench.controller.on_marked(2, [bench.packet(at - 5)], at + 50 * MS)
+    assert bench.datagrams == pytest.approx(200 * BETA * BETA, abs=0.01)
+    assert bench.controller.on_marked(1, [bench.packet(at + 1)], at + 101 * MS)
+    assert bench.datagrams == pytest.approx(200 * BETA**3, abs=0.01)
+
+
 @pytest.mark.requirement("rfc9438:4.9.2:3")
 def test_a_loss_that_was_none_is_undone() -> None:
     """With the same later windows as if it had never been."""
