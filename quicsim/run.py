@@ -122,7 +122,7 @@ class Run:
             if self._progress is not None:
                 simulation.tap(name, self._count)
         for nat in plan.nats:
-            simulation.nat(nat.inside, nat.outside, idle_timeout=nat.idle_timeout, symmetric=nat.symmetric)
+            simulation.nat(nat.inside, nat.outside, **nat.options)
         for link in plan.links:
             up, down = ([element.build() for element in elements] for elements in (link.up, link.down))
             a, b = link.between

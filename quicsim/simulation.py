@@ -11,7 +11,7 @@ from links import Datagram, Element, Nat, Pipeline
 from links.units import nanoseconds
 from quicsim.digest import NO_LINK, Digest
 from quicsim.engine import Engine, Task
-from quicsim.gateway import Gateway
+from quicsim.gateway import Gateway, Gateways
 from quicsim.host import Host, Send, Tap
 from quicsim.invariants import Checker
 from quicsim.observers import Observers
@@ -19,6 +19,7 @@ from quicsim.router import Router
 from quicsim.routing import Attachment, Routing
 from quicsim.seeds import random_stream
 from quicsim.simnet import SimNet
+from quicsim.triggers import OnConfirmed, OnSent
 from stack.config import Config
 from stack.endpoint import Endpoint
 from stack.observer import Observer
@@ -66,13 +67,14 @@ class Simulation:
         self.checker: Final = Checker(seed) if check else None
         self._observer = observer
         self._observers: dict[str, Observer | None] = {}
+        self._further_observers: dict[str, list[Observer]] = {}
         self._owners: dict[str, Host] = {}  # of addresses
-        self._receivers: dict[str, Callable[[Datagram], None]] = {}  # of what comes for an address
-        self._gateways: dict[str, Gateway] = {}  # by inside address
+        self._receivers: dict[str, Callable[[Datagram], object]] = {}  # of what comes for an address
         self._nets: dict[str, SimNet] = {}
         self._routing = Routing()
         self._with_ways: dict[str, Host | Router] = {}  # those that have found ways through routers
         self._digest = Digest()
+        self._gateways = Gateways(self.engine, self._receivers, partial(self._digest.lost, NO_LINK))
         self._numbers = count()
 
     @property
@@ -126,34 +128,38 @@ class Simulation:
             self._routing.add(name)
         return self.routers[name]
 
-    def nat(
-        self,
-        inside: str,
-        outside: Iterable[str],
-        *,
-        idle_timeout: int | str | None = None,
-        symmetric: bool = False,
-    ) -> Nat:
-        """Put a NAT before a host, or before one of its addresses, and return it; `links.Nat` has the parameters.
+    def nat(self, inside: str, outside: Iterable[str], **options: Any) -> Nat:
+        """Put a NAT before a host, or before one of its addresses, and return it.
 
-        It translates the addresses of its IP version on all links that are made afterwards. Raises ValueError for an
-        address that is in use, or when there is a link or another NAT already.
+        `inside` may also be an address that another NAT has outside: then the two stand in a row. `options` are those
+        of `links.Nat`. It translates the addresses of its IP version on all links that are made afterwards. Raises
+        ValueError for an address that is in use, or when there is a link or another NAT already.
         """
-        host, addresses = self._addresses_of(inside)
-        nat = Nat(outside, idle_timeout=idle_timeout, symmetric=symmetric)
+        nat = Nat(outside, **options)
+        host, addresses = self._inside_of(inside)
         addresses = tuple(address for address in addresses if _same_version(address, nat.outside[0]))
         self._check_unused(nat.outside)
-        if not addresses or any(address in self._gateways for address in addresses):
+        if not addresses or any(self._gateways.stands_before(address) for address in addresses):
             raise ValueError(f"NAT of {inside}: must have an address of its IP version before it, and no other NAT")
         linked = {source for source, _ in host.routes}
-        if any(address in linked or self._routing.routers_of(address) for address in addresses):
+        behind = self._gateways.hosts(addresses)
+        if any(address in linked or self._routing.routers_of(address) for address in behind):
             raise ValueError(f"NAT of {inside}: must be there before the links that it stands in front of")
-        gateway = Gateway(nat, host, partial(self._digest.lost, NO_LINK))
-        self._gateways.update(dict.fromkeys(addresses, gateway))
+        nat.name = f"NAT of {inside}"
+        self._gateways.add(Gateway(nat, addresses))
         self._owners.update(dict.fromkeys(nat.outside, host))
-        self._receivers.update(dict.fromkeys(nat.outside, gateway.receive))
         self.nats[inside] = nat
         return nat
+
+    def behind(self, nat: str) -> Host:
+        """Return the host behind a NAT, which is named by what it stands before; behind several in a row too."""
+        return self._inside_of(nat)[0]
+
+    def _inside_of(self, inside: str) -> tuple[Host, tuple[str, ...]]:
+        """Return a host, and those addresses before which a NAT is to stand: its own, or its NAT's."""
+        if _is_address(inside) and self._gateways.has(address := str(ipaddress.ip_address(inside))):
+            return self._owners[address], (address,)
+        return self._addresses_of(inside)
 
     def link(self, a: str, b: str, up: Iterable[Element] = (), down: Iterable[Element] = (), *, cost: int = 1) -> Link:
         """Join two hosts or routers: `up` are the elements from `a` to `b`, `down` those from `b` to `a`.
@@ -180,9 +186,9 @@ class Simulation:
         if isinstance(one, Router) and isinstance(other, Router):
             self._routing.join(one.name, other.name, cost, up_way, down_way)
         elif isinstance(other, Router):
-            self._routing.attach(ours, self._outside(ours), Attachment(other.name, cost, up_way, down_way))
+            self._routing.attach(ours, self._gateways.outside(ours), Attachment(other.name, cost, up_way, down_way))
         elif isinstance(one, Router):
-            self._routing.attach(theirs, self._outside(theirs), Attachment(one.name, cost, down_way, up_way))
+            self._routing.attach(theirs, self._gateways.outside(theirs), Attachment(one.name, cost, down_way, up_way))
         else:
             for x, y in pairs:
                 self._route(one, x, y, up_way)
@@ -207,22 +213,9 @@ class Simulation:
 
     def _route(self, host: Host, local: str, remote: str, link: Pipeline) -> None:
         """Let what a host sends from `local` to `remote`, or to a NAT before it, take a link."""
-        send = self._sender(local, link)
-        for address in self._outside((remote,)):
+        send = self._gateways.way(local, link.send)
+        for address in self._gateways.outside((remote,)):
             host.routes[local, address] = send
-
-    def _sender(self, local: str, link: Pipeline) -> Send:
-        """Return what puts datagrams from an address on a link, through the NAT before the address if there is one."""
-        gateway = self._gateways.get(local)
-        return link.send if gateway is None else gateway.way(link.send)
-
-    def _outside(self, addresses: Iterable[str]) -> list[str]:
-        """Return the addresses under which others reach these: their NATs' where they have one."""
-        outside: dict[str, None] = {}
-        for address in addresses:
-            gateway = self._gateways.get(address)
-            outside.update(dict.fromkeys((address,) if gateway is None else gateway.nat.outside))
-        return list(outside)
 
     def _way_from(self, host: str, source: str, destination: str) -> Send | None:
         """Return what puts datagrams of a host on their way through routers, None if there is no way."""
@@ -230,7 +223,7 @@ class Simulation:
         if link is None:
             return None
         self._with_ways[host] = self.hosts[host]
-        return self._sender(source, link)
+        return self._gateways.way(source, link.send)
 
     def _way_through(self, router: str, destination: str) -> Send | None:
         """Return what puts datagrams of a router on their way, None if there is no way."""
@@ -267,6 +260,13 @@ class Simulation:
         """Call `callback(host, now, "sent" or "received", datagram)` for each datagram at a host's interface."""
         self.host(host).taps.append(callback)
 
+    def observe(self, host: str, observer: Observer) -> None:
+        """Let an observer see the connections at a host, beside others. Raises ValueError when it has an endpoint."""
+        name = self.host(host).name
+        if name in self._observers:
+            raise ValueError(f"host {name}: must be observed before it connects or listens")
+        self._further_observers.setdefault(name, []).append(observer)
+
     def net(self, host: str) -> SimNet:
         """Return the net as an application on `host` sees it."""
         return self._nets[self.host(host).name]
@@ -280,6 +280,33 @@ class Simulation:
     def at(self, time: int | str, callback: Callable[..., object], *arguments: object) -> None:
         """Call `callback(*arguments)` at a time (ns or text such as "3s"). Raises ValueError when that is past."""
         self.engine.schedule(nanoseconds(time), callback, *arguments)
+
+    def every(
+        self, period: int | str, callback: Callable[..., object], *arguments: object, start: int | str | None = None
+    ) -> None:
+        """Call `callback(*arguments)` each `period` (ns or text such as "5s"), the first time at `start` or after one.
+
+        It goes on for ever, so `run` then needs a task to wait for or a time to stop at. Raises ValueError when the
+        period is 0 or `start` is past.
+        """
+        period_ns = nanoseconds(period)
+        if not period_ns:
+            raise ValueError(f"period {period!r}: must be above 0")
+        first = self.now + period_ns if start is None else nanoseconds(start)
+
+        def happen(at: int) -> None:
+            callback(*arguments)
+            self.engine.schedule(at + period_ns, happen, at + period_ns)
+
+        self.engine.schedule(first, happen, first)
+
+    def when_confirmed(self, host: str, callback: Callable[..., object], *arguments: object) -> None:
+        """Call `callback(*arguments)` when the first handshake of a connection at a host is confirmed."""
+        self.observe(host, OnConfirmed(lambda now: self.engine.schedule(now, callback, *arguments)))
+
+    def when_sent(self, host: str, size: int | str, callback: Callable[..., object], *arguments: object) -> None:
+        """Call `callback(*arguments)` when a host has sent `size` bytes of UDP payload (or text such as "1MB")."""
+        self.tap(host, OnSent(size, lambda now: self.engine.schedule(now, callback, *arguments)))
 
     def run(self, task: Task[T] | None = None, until: int | str | None = None) -> T | None:
         """Run until `task` is done, or up to `until` (ns or text such as "10s", inclusive), or until all is over.
@@ -331,7 +358,8 @@ class Simulation:
         if host not in self._observers:
             given = self._observer(host) if self._observer is not None else None
             checking = self.checker.observer(host) if self.checker is not None else None
-            watching = [observer for observer in (given, checking) if observer is not None]
+            further = self._further_observers.get(host, [])
+            watching = [observer for observer in (given, checking, *further) if observer is not None]
             self._observers[host] = Observers(watching) if len(watching) > 1 else watching[0] if watching else None
         return self._observers[host]
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from links.nat import Nat, check_rebinding
+from links.nat import FIRST_PORT, LAST_PORT, Nat, check_rebinding
 from links.pipeline import arrange
 from links.units import size_in_bytes
 from quicsim.applications import APPLICATIONS, DEFAULT_PORT
@@ -29,17 +29,29 @@ class HostPlan(Table):
 
 
 class NatPlan(Table):
-    """A NAT before a host, or before one of its addresses: the addresses that it has `outside`; see `links.Nat`."""
+    """A NAT before a host, one of its addresses, or an address that another NAT has outside; see `links.Nat`.
+
+    `outside` are the addresses that it has.
+    """
 
     inside: str
     outside: list[IpAddress]
     idle_timeout: Duration | None = None
     symmetric: bool = False
+    filtering: str | None = None
+    refresh_inbound: bool = False
+    port_range: Annotated[list[int], Field(min_length=2, max_length=2)] = Field([FIRST_PORT, LAST_PORT])
 
     @model_validator(mode="after")
     def _can_be_built(self) -> Self:
-        Nat(self.outside)
+        Nat(self.outside, **self.options)
         return self
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What `links.Nat` is made with beside its addresses."""
+        options = self.model_dump(exclude={"inside", "outside"})
+        return options | {"port_range": tuple(self.port_range)}
 
 
 class LinkPlan(Table):
@@ -123,8 +135,10 @@ class Plan(Table):
     @model_validator(mode="after")
     def _known_hosts(self) -> Self:
         ends = [*self.hosts, *(address for host in self.hosts.values() for address in host.addresses)]
+        outside: list[str] = []  # of the NATs so far
         for i, nat in enumerate(self.nats):
-            _check(f"nats.{i}.inside", "host or address", nat.inside, ends)
+            _check(f"nats.{i}.inside", "host or address", nat.inside, [*ends, *outside])
+            outside += nat.outside
         for i, link in enumerate(self.links):
             for end in link.between:
                 _check(f"links.{i}.between", "host or address", end, ends)

@@ -90,8 +90,8 @@ class RelayedLink:
     def send_up(self, datagram: Datagram, now: int) -> None:
         """A client's datagram comes at `now`. Raises OSError when the NAT can't get a port for it."""
         self.timeline.run(now)
-        self.nat.send(datagram, now)
-        self._up.send(datagram, now)
+        if self.nat.send(datagram, now):
+            self._up.send(datagram, now)
 
     def send_down(self, datagram: Datagram, now: int) -> None:
         """A datagram of the server's comes at `now`, for an address outside of the NAT."""

@@ -147,7 +147,7 @@ class Relay:
             down=link.down,
             clients=len(set(self._nat.mappings.values())),
             rebindings=self._rebindings,
-            no_mapping=self._nat.dropped,
+            no_mapping=sum(self._nat.dropped.values()),
             strangers=self._strangers,
             overflowed=self._overflowed + sum(udp.overflowed for udp in open_sockets),
             refused=self._refused + sum(udp.refused for udp in open_sockets),

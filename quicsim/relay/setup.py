@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from heapq import merge
+from itertools import count
 
 from links import Element
 from quicsim.plan import NatPlan, Plan, PlanError, RebindPlan
@@ -21,11 +23,15 @@ class Setup:
 
     def rebinds(self, outside: Sequence[str]) -> Iterator[Rebind]:
         """Yield the plan's rebindings, with the addresses `outside` in place of those that the plan's NAT has."""
-        for action in self.actions:
-            address = None
-            if action.to is not None and self.nat is not None:
-                address = outside[self.nat.outside.index(action.to)]
-            yield Rebind(action.at, address, action.keep_ports)
+        yield from merge(*(self._rebinds(action, outside) for action in self.actions), key=lambda rebind: rebind.at)
+
+    def _rebinds(self, action: RebindPlan, outside: Sequence[str]) -> Iterator[Rebind]:
+        address = None
+        if action.to is not None and self.nat is not None:
+            address = outside[self.nat.outside.index(action.to)]
+        if action.at is not None:
+            times = (action.at,) if action.every is None else count(action.at, action.every)
+            yield from (Rebind(at, address, action.keep_ports) for at in times)
 
 
 def setup_of(plan: Plan, link: str | None = None) -> Setup:
@@ -38,7 +44,9 @@ def setup_of(plan: Plan, link: str | None = None) -> Setup:
     client |= {name for name, host in plan.hosts.items() if ends[0] in host.addresses}
     nat = next((each for each in plan.nats if each.inside in client), None)
     actions = [each for each in plan.actions if isinstance(each, RebindPlan) and nat and each.nat == nat.inside]
-    return Setup(up, down, ends, plan.seed, nat, tuple(sorted(actions, key=lambda action: action.at)))
+    if any(each.at is None for each in actions):
+        raise PlanError(plan.name, ["actions: a relay, which sees no handshakes, rebinds at times only: at, every"])
+    return Setup(up, down, ends, plan.seed, nat, tuple(actions))
 
 
 def _find(plan: Plan, name: str | None) -> tuple[list[Element], list[Element], tuple[str, str]]:

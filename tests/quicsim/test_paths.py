@@ -215,7 +215,7 @@ def test_a_transfer_goes_on_through_a_rebinding(
     transfer(sim, do=lambda *_: sim.nats["client"].rebind(address, keep_ports=keep_ports))
     sources = [it.source for _, direction, it in at_server if direction == "received"]
     assert list(dict.fromkeys(sources)) == [("198.51.100.1", 20_000), expected]
-    assert sim.nats["client"].dropped > 0 or keep_ports, "what was under way to the old port"
+    assert sim.nats["client"].dropped or keep_ports, "what was under way to the old port"
 
 
 def test_what_a_nat_drops_is_in_the_digest() -> None:

@@ -221,7 +221,7 @@ def test_nats_and_actions_are_read_with_their_units():
         ),
         (
             "actions.1.prob=true",
-            "plan.toml: actions.1: unknown key 'prob': did you mean 'probe'? must be one of do, at,",
+            "plan.toml: actions.1: unknown key 'prob': did you mean 'probe'? must be one of at, every,",
         ),
     ],
 )
@@ -310,3 +310,32 @@ def test_a_line_of_text_names_elements(text: str, kinds: list[object]) -> None:
 def test_a_line_that_names_no_elements_is_refused_with_the_one_that_is_wrong(text: str) -> None:
     with pytest.raises(ValueError, match="element '"):
         parse_elements(f"codel, {text}")
+
+
+def test_nats_in_a_row_and_actions_after_events_are_read():
+    another = """
+[[nats]]
+inside = "198.51.100.1"
+outside = ["203.0.113.7"]
+filtering = "port"
+port_range = [5000, 5001]
+
+[[actions]]
+on = "handshake_confirmed"
+after = "5ms"
+do = "rebind"
+nat = "198.51.100.1"
+
+[[actions]]
+sent = "1MB"
+do = "rebind"
+nat = "alice"
+"""
+    plan = parse_plan(PLAN + NAT + another)
+    assert plan.nats[1].options["filtering"] == "port"
+    assert plan.nats[1].options["port_range"] == (5000, 5001)
+    confirmed, sent = plan.actions[2:]
+    assert (confirmed.on, confirmed.after, confirmed.at) == ("handshake_confirmed", 5_000_000, None)
+    assert sent.sent == 1_000_000
+    said = problem("actions.3.at=5", text=PLAN + NAT + another)
+    assert said.startswith('plan.toml: actions.3: must have one of at, on and sent, such as at = "3s"; has at and sent')
