@@ -108,6 +108,8 @@ class SendBuffer:
                 del self._data[: end - self._base]
                 self._base = end
             return
+        if start == end:
+            return  # a frame that has nothing but the stream's end came before the data in front of it
         self._acked.add(start, end)
         if self._acked.starts[0] <= self._base:
             end = self._acked.ends[0]

@@ -53,6 +53,16 @@ def test_a_buffer_offers_every_byte_until_it_is_acknowledged(
     assert buffer.held == 0
 
 
+def test_an_end_without_data_may_be_acknowledged_before_the_data() -> None:
+    buffer = SendBuffer()
+    buffer.append(b"abc")
+    assert buffer.next_range(10, buffer.written) == (0, 3)
+    buffer.on_acked(3, 3)
+    assert not buffer.all_acked
+    buffer.on_acked(0, 3)
+    assert buffer.all_acked
+
+
 @pytest.mark.requirement("rfc9000:2.2:1")
 @pytest.mark.requirement("rfc9000:13.3:6")
 @given(
