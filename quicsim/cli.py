@@ -17,6 +17,7 @@ from quicsim.commands.agent import agent
 from quicsim.commands.certs import certs
 from quicsim.commands.exits import BAD_INPUT, FAILED, INTERRUPTED, OK, Failure, errors
 from quicsim.commands.get import get
+from quicsim.commands.interop import interop
 from quicsim.commands.ping import ping
 from quicsim.commands.relay import relay
 from quicsim.commands.serve import serve
@@ -55,6 +56,7 @@ app.command()(certs)
 app.command()(agent)
 app.command()(ping)
 app.command()(relay)
+app.command()(interop)
 app.add_typer(perf.app, name="perf")
 app.add_typer(experiments.app, name="experiments")
 

@@ -1,7 +1,8 @@
 """A connection and a listener as an application sees them, whichever net they are on."""
 
+import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from quicsim.futures import Future, Inbox, NewFuture, fail_all
@@ -47,7 +48,7 @@ class Connection:
 
     def __init__(self, connection: "stack.Connection", runner: Runner) -> None:
         self.new_future: Final = runner.new_future
-        self.flush: Final = runner.flush
+        self.flush = runner.flush
         self.handshake: events.HandshakeCompleted | None = None
         self.ended: events.ConnectionEnded | None = None
         self._connection = connection
@@ -108,6 +109,16 @@ class Connection:
         while (stream_id := self._connection.open_stream(unidirectional)) is None:
             await self._wait("the peer to allow one more stream")
         return self._add(stream_id)
+
+    @contextlib.contextmanager
+    def gathered(self) -> Iterator[None]:
+        """What is written in a `with` block goes at its end, in as few packets as it takes, and not write by write."""
+        self.flush = lambda: None
+        try:
+            yield
+        finally:
+            self.flush = self._runner.flush
+            self.flush()
 
     async def accept_stream(self) -> Stream:
         """Return the next stream that the peer opened."""

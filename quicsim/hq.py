@@ -58,8 +58,18 @@ async def fetch(conn: Connection, path: str, write: Callable[[bytes], object]) -
 
     Raises StreamReset when the server has no such file, ConnectionClosed, and what `write` raises.
     """
+    return await receive(await request(conn, path), write)
+
+
+async def request(conn: Connection, path: str) -> Stream:
+    """Request `path` and return the stream that the answer comes on. Raises ConnectionClosed."""
     stream = await conn.open_stream()
     await stream.write(f"GET {path}\r\n".encode(), end=True)
+    return stream
+
+
+async def receive(stream: Stream, write: Callable[[bytes], object]) -> int:
+    """Hand `write` what comes on a stream, and return how many bytes that was; raises what `fetch` does."""
     size = 0
     while data := await stream.read(BLOCK):
         size += len(data)

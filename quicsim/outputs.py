@@ -1,10 +1,13 @@
 """Files of a run, which appear under their names only when they are whole."""
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, AnyStr, Final, Generic
+
+_LONGEST_NAME: Final = 255  # bytes that file systems take
 
 
 class OutputError(Exception):
@@ -49,7 +52,8 @@ class OutputFile(Generic[AnyStr]):
 class OutputDirectory:
     """A directory to write results into, made when it is missing. `files` lists what is complete, in order.
 
-    A file is written as ".NAME.part" and renamed when it is closed; an older one of its name is replaced then.
+    A file is written as ".NAME.part", or under a hash of that where it is too long, and renamed when it is closed; an
+    older one of its name is replaced then.
     Raises OutputError when `path` can't be made or written to.
     """
 
@@ -74,7 +78,10 @@ class OutputDirectory:
         return self._output(name, part, lambda: part.open("wb"))
 
     def _part(self, name: str) -> Path:
-        return self.path / f".{name}.part"
+        part = f".{name}.part"
+        if len(os.fsencode(part)) > _LONGEST_NAME:
+            part = f".{hashlib.sha256(os.fsencode(name)).hexdigest()}.part"
+        return self.path / part
 
     def _output(self, name: str, part: Path, open_part: Callable[[], IO[AnyStr]]) -> OutputFile[AnyStr]:
         def complete() -> None:
