@@ -9,17 +9,22 @@ from tests.support.endpoints import Exchange, installed
 
 # server, client, protocol, test case of the client, of the server
 PAIRS = [
-    ("aioquic", "aioquic", HQ, "transfer"),
     ("aioquic", "aioquic", HQ, "retry"),
-    ("aioquic", "aioquic", HQ, "zerortt"),
     ("aioquic", "aioquic", HQ, "v2"),
-    ("aioquic", "aioquic", HQ, "multiconnect"),
-    ("aioquic", "aioquic", H3, "http3"),
     ("aioquic", "qh3", HQ, "resumption"),
-    ("aioquic", "qh3", H3, "chacha20"),
-    ("qh3", "aioquic", HQ, "keyupdate"),
-    ("qh3", "qh3", HQ, "zerortt"),
+    ("aioquic", "quic-go", HQ, "keyupdate"),
+    ("qh3", "aioquic", HQ, "zerortt"),
     ("qh3", "qh3", H3, "http3"),
+    ("ngtcp2", "ngtcp2", H3, "retry"),
+    ("ngtcp2", "ngtcp2", H3, "zerortt"),
+    ("ngtcp2", "aioquic", H3, "chacha20"),
+    ("quic-go", "quic-go", HQ, "retry"),
+    ("quic-go", "quic-go", HQ, "zerortt"),
+    ("quic-go", "quic-go", H3, "zerortt"),
+    ("quic-go", "ngtcp2", H3, "keyupdate"),
+    ("quic-go", "qh3", HQ, "multiconnect"),
+    ("caddy", "ngtcp2", H3, "multiconnect"),
+    ("caddy", "quic-go", H3, "chacha20"),
 ]
 
 
