@@ -23,6 +23,9 @@ PAIRS = [
     ("quic-go", "quic-go", H3, "zerortt"),
     ("quic-go", "ngtcp2", H3, "keyupdate"),
     ("quic-go", "qh3", HQ, "multiconnect"),
+    ("quinn", "quinn", HQ, "zerortt"),
+    ("quinn", "aioquic", HQ, "keyupdate"),
+    ("quic-go", "quinn", HQ, "retry"),
     ("caddy", "ngtcp2", H3, "multiconnect"),
     ("caddy", "quic-go", H3, "chacha20"),
 ]
