@@ -57,16 +57,13 @@ def decryption_secrets(key_log: bytes) -> bytes:
     return _block(10, _BLOCK.pack(TLS_KEY_LOG, len(key_log)) + _padded(key_log))
 
 
-def enhanced_packet(now: int, packet: bytes, direction: str, interface: int = 0) -> bytes:
-    """Return the block of an IP packet seen at `now` (ns), RECEIVED or SENT (section 4.3).
-
-    Interfaces are numbered from 0, in the order of their descriptions.
-    """
+def enhanced_packet(now: int, packet: bytes, direction: str) -> bytes:
+    """Return the block of an IP packet seen at `now` (ns), RECEIVED or SENT (section 4.3)."""
     size = len(packet)
     options = _PACKET_OPTIONS[direction]
     padding = -size % 4
     total = 32 + size + padding + len(options)
-    start = _PACKET.pack(6, total, interface, now >> 32, now & 0xFFFFFFFF, size, size)
+    start = _PACKET.pack(6, total, 0, now >> 32, now & 0xFFFFFFFF, size, size)
     return b"".join((start, packet, bytes(padding), options, total.to_bytes(4, "little")))
 
 
@@ -117,11 +114,11 @@ class HostCapture(Observer):
 
     Give `datagram` what passes the host, and the endpoint the capture as its observer. The file is put together by
     `save`, with all secrets in front: readers go through it once, and a packet may overtake those that its keys
-    come from. With several `interfaces`, `datagram` tells them apart by name.
+    come from.
     """
 
-    def __init__(self, *interfaces: str) -> None:
-        self._interfaces: Final = {name: number for number, name in enumerate(interfaces)}
+    def __init__(self, host: str) -> None:
+        self._host: Final = host
         self._secrets: Final[dict[str, None]] = {}  # lines of the key log, in order
         self._packets: IO[bytes] | None = None  # their blocks; there from the first packet until `save`
         self.count = 0
@@ -136,17 +133,17 @@ class HostCapture(Observer):
             if _KEY_LOG_LINE.fullmatch(line):
                 self._secrets[f"{line}\n"] = None
 
-    def datagram(self, interface: str, now: int, direction: str, datagram: Datagram) -> None:
+    def datagram(self, _: str, now: int, direction: str, datagram: Datagram) -> None:
         """Take a datagram that passes the host, SENT or RECEIVED at `now`; fits `Simulation.tap`."""
         self.count += 1
         if self._packets is None:
             self._packets = SpooledTemporaryFile(_SPOOL_MEMORY)  # noqa: SIM115 - closed by `save`
         packet = ip_packet(datagram.source, datagram.destination, datagram.payload, datagram.ecn)
-        self._packets.write(enhanced_packet(now, packet, direction, self._interfaces.get(interface, 0)))
+        self._packets.write(enhanced_packet(now, packet, direction))
 
     def save(self, write: Callable[[bytes], object]) -> None:
         """Write the whole capture file so far; the capture is over then."""
-        write(section_header() + b"".join(map(interface_description, self._interfaces)))
+        write(section_header() + interface_description(self._host))
         if self._secrets:
             write(decryption_secrets("".join(self._secrets).encode()))
         if self._packets is not None:

@@ -69,10 +69,13 @@ def relay(
             help="Idle time after which the NAT forgets a client.", show_default=f"the plan's, or {IDLE_TIMEOUT}"
         ),
     ] = None,
-    pcap: Annotated[Path | None, typer.Option(help="pcapng file of both sides of the relay.")] = None,
+    pcap: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Directory for client.pcapng and server.pcapng: what each side sees."),
+    ] = None,
     keylog: Annotated[
         list[Path] | None,
-        typer.Option(help="Key log that a program writes, to be put into the capture at the end; repeatable."),
+        typer.Option(help="Key log that a program writes, to be put into the captures at the end; repeatable."),
     ] = None,
     interval: Annotated[
         float | None, typer.Option(min=0.1, help="Seconds between counters; SIGUSR1 prints them too.")
@@ -86,32 +89,38 @@ def relay(
     of each element then.
     """
     if keylog and pcap is None:
-        raise Failure(BAD_INPUT, "--keylog: is for the capture, and there is no --pcap")
+        raise Failure(BAD_INPUT, "--keylog: is for the captures, and there is no --pcap")
     remote = _resolve(server, DEFAULT_PORT)
     near = _resolve(listen, 0) if listen is not None else (_LOOPBACK[ip_address(remote[0]).version], 0)
     setup = _setup(up, down, both, profile, plan, link, settings or [])
-    with _Capture.of(pcap, keylog or []) as capture:
+    captures = None if pcap is None else _Captures()
+    directory = None if pcap is None else OutputDirectory(pcap)
+    try:
+        addresses = _outside(outside or [], setup, remote)
+        relaying = Relay(
+            setup.up,
+            setup.down,
+            server=remote,
+            listen=near,
+            seed=setup.seed if seed is None else seed,
+            rebinds=_rebinds(rebind, addresses) if rebind is not None else setup.rebinds(addresses),
+            tap=captures,
+            outside=addresses,
+            idle_timeout=idle or (setup.nat.idle_timeout if setup.nat is not None else IDLE_TIMEOUT),
+            ends=setup.ends,
+        )
+    except ValueError as error:
+        raise Failure(BAD_INPUT, str(error)) from None
+    except OSError as error:
+        raise Failure(UNREACHABLE, error.strerror or str(error)) from None
+    asyncio.run(_run(relaying, remote, interval, duration, _print_json if as_json else _print_lines))
+    if captures is not None and directory is not None:
         try:
-            addresses = _outside(outside or [], setup, remote)
-            relaying = Relay(
-                setup.up,
-                setup.down,
-                server=remote,
-                listen=near,
-                seed=setup.seed if seed is None else seed,
-                rebinds=_rebinds(rebind, addresses) if rebind is not None else setup.rebinds(addresses),
-                tap=capture,
-                outside=addresses,
-                idle_timeout=idle or (setup.nat.idle_timeout if setup.nat is not None else IDLE_TIMEOUT),
-                ends=setup.ends,
-            )
-        except ValueError as error:
-            raise Failure(BAD_INPUT, str(error)) from None
+            captures.save(directory, keylog or [])
         except OSError as error:
-            raise Failure(UNREACHABLE, error.strerror or str(error)) from None
-        asyncio.run(_run(relaying, remote, interval, duration, _print_json if as_json else _print_lines))
-    if capture is not None and capture.failure is not None:
-        raise of_writing(pcap, capture.failure)
+            raise of_writing(pcap, error) from None
+        if captures.failure is not None:
+            raise of_writing(pcap, captures.failure)
 
 
 def _resolve(text: str, default_port: int) -> Address:
@@ -226,32 +235,29 @@ def _print_json(relay: Relay) -> None:
     print(json.dumps(relay.counters.as_dict()), flush=True)
 
 
-class _Capture:
-    """Captures both sides of a relay until the first failure, such as a full disk."""
+class _Captures:
+    """Captures both sides of a relay, until the first failure, such as a full disk.
+
+    Each is a file of its own: Wireshark takes what it finds on both sides for one connection and can't decrypt it.
+    """
 
     def __init__(self) -> None:
         self.failure: OSError | None = None
-        self._capture: Final = HostCapture(CLIENT_SIDE, SERVER_SIDE)
-
-    @classmethod
-    @contextlib.contextmanager
-    def of(cls, path: Path | None, key_logs: Iterable[Path]) -> Iterator["_Capture | None"]:
-        """Give a capture whose file is complete at the end, with the secrets that are in the key logs by then."""
-        if path is None:
-            yield None
-            return
-        capture = cls()
-        with OutputDirectory(path.parent).binary(path.name) as file:
-            yield capture
-            for log in key_logs:
-                with contextlib.suppress(FileNotFoundError):  # no program has written it
-                    capture._capture.add_key_log(log.read_text(encoding="utf-8", errors="replace"))
-            capture._capture.save(file.write)
+        self._sides: Final = {CLIENT_SIDE: HostCapture("client"), SERVER_SIDE: HostCapture("server")}
 
     def __call__(self, side: str, now: int, direction: str, datagram: Datagram) -> None:
         """Take a datagram; fits the `tap` of a Relay."""
         if self.failure is None:
             try:
-                self._capture.datagram(side, now, direction, datagram)
+                self._sides[side].datagram(side, now, direction, datagram)
             except OSError as error:
                 self.failure = error
+
+    def save(self, directory: OutputDirectory, key_logs: Iterable[Path]) -> None:
+        """Write both files, with the secrets that are in the key logs by now. Raises OSError."""
+        for side, name in ((CLIENT_SIDE, "client.pcapng"), (SERVER_SIDE, "server.pcapng")):
+            for log in key_logs:
+                with contextlib.suppress(FileNotFoundError):  # no program has written it
+                    self._sides[side].add_key_log(log.read_text(encoding="utf-8", errors="replace"))
+            with directory.binary(name) as file:
+                self._sides[side].save(file.write)

@@ -26,6 +26,8 @@ PAIRS = [
     ("quinn", "quinn", HQ, "zerortt"),
     ("quinn", "aioquic", HQ, "keyupdate"),
     ("quic-go", "quinn", HQ, "retry"),
+    ("aioquic", "chromium", H3, "retry"),
+    ("caddy", "chromium", H3, "http3"),
     ("caddy", "ngtcp2", H3, "multiconnect"),
     ("caddy", "quic-go", H3, "chacha20"),
 ]

@@ -175,20 +175,21 @@ def test_counters_come_at_intervals_and_when_asked_for_and_the_end_may_be_set() 
         assert network.end()[0] == 0
 
 
-def test_a_capture_has_both_sides_and_the_secrets_of_the_programs(tmp_path: Path) -> None:
-    capture, log = tmp_path / "both.pcapng", tmp_path / "keys.txt"
+def test_each_side_has_its_capture_with_the_secrets_of_the_programs(tmp_path: Path) -> None:
+    captures, log = tmp_path / "captures", tmp_path / "keys.txt"
     log.write_text(f"CLIENT_RANDOM {'00' * 32} {'11' * 48}\nno secret\n")
-    with relaying("--pcap", capture, "--keylog", log, "--keylog", tmp_path / "none") as network:
+    with relaying("--pcap", captures, "--keylog", log, "--keylog", tmp_path / "none") as network:
         near = address_in(network.first_line.split()[1])
         network.use(near)
         outside = network.ask()
         assert network.end()[::2] == (0, "")
-    rows = [row.split("\t") for row in tshark(capture, "-T", "fields", "-e", "frame.interface_name", "-e", "udp.port")]
-    assert [name for name, _ in rows] == ["client side", "server side", "server side", "client side"]
-    assert all(str(near[1]) in ports for name, ports in rows if name == "client side")
-    assert all(str(outside[1]) in ports for name, ports in rows if name == "server side")
-    assert f"CLIENT_RANDOM {'00' * 32} {'11' * 48}\n".encode() in capture.read_bytes()
-    assert b"no secret" not in capture.read_bytes()
+    for name, port, directions in (("client", near[1], ["1", "2"]), ("server", outside[1], ["2", "1"])):
+        path = captures / f"{name}.pcapng"
+        rows = [row.split("\t") for row in tshark(path, "-T", "fields", "-e", "frame.packet_flags", "-e", "udp.port")]
+        assert [flags[-1] for flags, _ in rows] == directions
+        assert all(str(port) in ports.split(",") for _, ports in rows)
+        assert f"CLIENT_RANDOM {'00' * 32} {'11' * 48}\n".encode() in path.read_bytes()
+        assert b"no secret" not in path.read_bytes()
 
 
 def test_what_can_not_be_relayed_is_told(tmp_path: Path) -> None:
@@ -207,8 +208,8 @@ def test_what_can_not_be_relayed_is_told(tmp_path: Path) -> None:
         (["127.0.0.1", "--plan", plan, "--outside", "127.0.0.1"], "--outside: the plan's NAT has 2 addresses"),
         (["127.0.0.1", "--rebind", "often"], "--rebind often: must be such as"),
         (["127.0.0.1", "--idle", "never"], "duration 'never': must be"),
-        (["127.0.0.1", "--keylog", plan], "--keylog: is for the capture, and there is no --pcap"),
-        (["127.0.0.1", "--pcap", plan / "x"], f"{plan}: the output directory can't be made"),
+        (["127.0.0.1", "--keylog", plan], "--keylog: is for the captures, and there is no --pcap"),
+        (["127.0.0.1", "--pcap", plan / "x"], f"{plan / 'x'}: the output directory can't be made"),
     ):
         code, said = refused(*arguments)
         assert code == exits.BAD_INPUT

@@ -1,0 +1,26 @@
+"""Chromium, from Debian."""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import ClassVar, Final
+
+from quicsim.interop.peers.peer import H3, Peer, Role, Setting
+
+_ENDPOINT: Final = Path(__file__).with_name("chromium_endpoint.py")
+
+
+class Chromium(Peer):
+    """Chromium: a client of HTTP/3, as people use it. Its files pass through the text of a page."""
+
+    name: ClassVar = "chromium"
+    protocols: ClassVar = (H3,)
+    testcases: ClassVar = {Role.CLIENT: frozenset(("handshake", "transfer", "retry", "http3"))}
+
+    def missing(self) -> str | None:
+        """See `Peer`."""
+        return None if shutil.which("chromium") else "Chromium (apt-get install chromium)"
+
+    def argv(self, role: Role, testcase: str, setting: Setting) -> tuple[str, ...]:
+        """See `Peer`."""
+        return sys.executable, "-P", str(_ENDPOINT)
