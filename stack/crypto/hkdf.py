@@ -1,24 +1,25 @@
-"""HKDF (RFC 5869) and HKDF-Expand-Label (RFC 8446 section 7.1), over `hmac.digest`."""
+"""HKDF (RFC 5869) and HKDF-Expand-Label (RFC 8446 section 7.1), over HMAC."""
 
-import hmac
 from functools import cache
 from typing import Final
+
+from stack.crypto.mac import hmac_digest
 
 HASH_LENGTH: Final = {"sha256": 32, "sha384": 48}
 
 
 def hkdf_extract(hash_name: str, salt: bytes, key_material: bytes) -> bytes:
     """Return the pseudorandom key of RFC 5869 section 2.2; `hash_name` is "sha256" or "sha384"."""
-    return hmac.digest(salt, key_material, hash_name)
+    return hmac_digest(hash_name, salt, key_material)
 
 
 def hkdf_expand(hash_name: str, key: bytes, info: bytes, length: int) -> bytes:
     """Return `length` bytes of output keying material (RFC 5869 section 2.3)."""
-    block = hmac.digest(key, info + b"\x01", hash_name)
+    block = hmac_digest(hash_name, key, info + b"\x01")
     output = block
     counter = 2
     while len(output) < length:
-        block = hmac.digest(key, block + info + bytes((counter,)), hash_name)
+        block = hmac_digest(hash_name, key, block + info + bytes((counter,)))
         output += block
         counter += 1
     return output[:length]
@@ -47,4 +48,4 @@ def hkdf_expand_label(hash_name: str, secret: bytes, label: bytes, context: byte
     if length > HASH_LENGTH[hash_name]:
         return hkdf_expand(hash_name, secret, hkdf_label(label, context, length), length)
     info = hkdf_label(label, context, length) + b"\x01" if context else _first_block_info(label, length)
-    return hmac.digest(secret, info, hash_name)[:length]
+    return hmac_digest(hash_name, secret, info)[:length]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from stack.control import ControlFrames
+from stack.crypto.mac import hmac_digest
 from stack.errors import (
     CONNECTION_ID_LIMIT_ERROR,
     FRAME_ENCODING_ERROR,
@@ -27,7 +28,7 @@ SMALLEST_RESET: Final = 21  # bytes: the shortest that looks like a packet with 
 
 def stateless_reset_token(key: bytes, connection_id: bytes) -> bytes:
     """The token that goes with a connection ID of ours, from the endpoint's static `key` (RFC 9000 section 10.3.2)."""
-    return hmac.digest(key, connection_id, "sha256")[:RESET_TOKEN_LENGTH]
+    return hmac_digest("sha256", key, connection_id)[:RESET_TOKEN_LENGTH]
 
 
 class LocalConnectionIds:

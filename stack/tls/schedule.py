@@ -1,11 +1,11 @@
 """The key schedule of RFC 8446 section 7.1, with the transcript hash that feeds it (section 4.4.1)."""
 
 import hashlib
-import hmac
 from functools import cache
 from typing import Final
 
 from stack.crypto.hkdf import HASH_LENGTH, hkdf_expand_label, hkdf_extract
+from stack.crypto.mac import hmac_digest
 
 # Cipher suites and their hash.
 AES_128_GCM_SHA256: Final = 0x1301
@@ -86,14 +86,14 @@ class KeySchedule:
     def verify_data(self, base_secret: bytes) -> bytes:
         """Return the verify_data of a Finished whose sender's handshake traffic secret is `base_secret`."""
         key = hkdf_expand_label(self._hash_name, base_secret, b"finished", b"", self._length)
-        return hmac.digest(key, self._transcript.copy().digest(), self._hash_name)
+        return hmac_digest(self._hash_name, key, self._transcript.copy().digest())
 
     def binder(self, label: bytes, transcript: bytes) -> bytes:
         """Return the binder of the pre-shared key over `transcript` (section 4.2.11.2)."""
         name = self._hash_name
         base = hkdf_expand_label(name, self._secret, label, _empty_digest(name), self._length)
         key = hkdf_expand_label(name, base, b"finished", b"", self._length)
-        return hmac.digest(key, hashlib.new(name, transcript).digest(), name)
+        return hmac_digest(name, key, hashlib.new(name, transcript).digest())
 
     def resumption_secret(self) -> bytes:
         """Return the secret that tickets' keys come from; the transcript must end with the client's Finished."""

@@ -60,6 +60,11 @@ SCHEMES: Final[dict[int, Scheme]] = {
     RSA_PSS_PSS_SHA512: Scheme("rsa_pss_pss_sha512", RSA_PSS, SHA512()),
 }
 
+_SCHEMES_OF: Final[dict[str, tuple[int, ...]]] = {
+    kind: tuple(number for number, scheme in SCHEMES.items() if scheme.key == kind)
+    for kind in {scheme.key: None for scheme in SCHEMES.values()}
+}
+
 _SERVER_CONTEXT: Final = b" " * 64 + b"TLS 1.3, server CertificateVerify\x00"
 _CLIENT_CONTEXT: Final = b" " * 64 + b"TLS 1.3, client CertificateVerify\x00"
 
@@ -86,8 +91,7 @@ def schemes_for(key: PublicKey | PrivateKey, kind: str | None = None) -> tuple[i
 
     `kind` is that of its certificate, where it says more than the key itself (RSA_PSS).
     """
-    kind = kind or key_kind(key)
-    return tuple(number for number, scheme in SCHEMES.items() if scheme.key == kind)
+    return _SCHEMES_OF.get(kind or key_kind(key), ())
 
 
 def salt_length(number: int) -> int:
