@@ -25,7 +25,6 @@ from quicsim.outputs import OutputDirectory, OutputError
 from quicsim.plan import Plan, PlanError, load_plan
 from quicsim.requirements import Index, Report, RequirementsError, Results, ids_in_code
 from quicsim.requirements.index import INDEXED, MUST, SHOULD
-from quicsim.requirements.report import REQUIRED
 from quicsim.requirements.results import RESULTS
 from quicsim.run import Outcome, Run
 from quicsim.run import Progress as OnProgress
@@ -133,8 +132,7 @@ def requirements(
     require_tested: Annotated[
         Level | None,
         typer.Option(
-            help="Exit with 1 if a sentence of this level or above is open; of "
-            f"{', '.join(REQUIRED)} unless --rfc names others.",
+            help="Exit with 1 if a sentence of this level or above is open.",
             show_default=False,
         ),
     ] = None,
@@ -157,7 +155,7 @@ def requirements(
             print(line)
     if require_tested is not None:
         levels = [MUST] if require_tested is Level.MUST else [MUST, SHOULD]
-        missing = report.open(rfcs if rfc else REQUIRED, levels)
+        missing = report.open(rfcs, levels)
         for line in report.lines(missing):
             errors.print(line)
         if missing:

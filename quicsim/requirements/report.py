@@ -2,25 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Final
 
 from rich.table import Table
 
 from quicsim.requirements.index import INDEXED, MUST, SHOULD, Index, Requirement
 from quicsim.requirements.results import Results
-
-REQUIRED: Final = (
-    "rfc8999",
-    "rfc9000",
-    "rfc9002",
-    "rfc9221",
-    "rfc9287",
-    "rfc9368",
-    "rfc9369",
-    "rfc9406",
-    "rfc9438",
-)
-"""The RFCs whose requirements have to be tested or excused unless others are named."""
 
 
 class Report:
