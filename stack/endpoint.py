@@ -8,6 +8,7 @@ from stack.address_validation import AddressValidation
 from stack.config import Config
 from stack.connection import Connection
 from stack.crypto.packet_protection import Keys, initial_keys, unprotect_header
+from stack.early_arrivals import EarlyArrival, EarlyArrivals
 from stack.errors import ConfigError
 from stack.events import ConnectionAccepted, ConnectionEvent, NewToken
 from stack.lifecycle import State
@@ -38,6 +39,7 @@ class Endpoint:
         "_by_cid",
         "_cid_length",
         "_config",
+        "_early",
         "_events",
         "_half_open",
         "_observer",
@@ -61,6 +63,7 @@ class Endpoint:
         self._reset_key = rng.randbytes(32)
         self._address_validation = AddressValidation(config, self._reset_key, rng)
         self._resets = StatelessResets(self._reset_key, rng)
+        self._early = EarlyArrivals()
         self._by_cid: dict[bytes, Connection] = {}
         self._by_addresses: dict[tuple[Address, Address], Connection] = {}  # for zero-length connection IDs
         self._events: list[tuple[Connection, Event]] = []
@@ -113,10 +116,14 @@ class Endpoint:
             return
         connection = self._by_cid.get(connection_id) if connection_id else self._by_addresses.get((destination, source))
         if connection is None:
-            connection = self._on_unknown(data, connection_id, source, destination, now)
+            connection = self._on_unknown(data, connection_id, source, destination, ecn, now)
             if connection is None:
                 return
-        connection.receive(data, source, destination, ecn, now)
+            connection.receive(data, source, destination, ecn, now)
+            for early in self._early.take(connection_id, source, destination):
+                connection.receive(early.data, source, destination, early.ecn, now)
+        else:
+            connection.receive(data, source, destination, ecn, now)
         if self._half_open and connection.handshake_complete:
             self._half_open.pop(id(connection), None)
         self.wake(connection)
@@ -285,7 +292,7 @@ class Endpoint:
         return connection
 
     def _on_unknown(
-        self, data: bytes, connection_id: bytes, source: Address, destination: Address, now: int
+        self, data: bytes, connection_id: bytes, source: Address, destination: Address, ecn: int, now: int
     ) -> Connection | None:
         """A datagram for no connection: it may end one, start one, which is returned, or call for a stateless reset."""
         reset = self._resets.reset_by(data, destination, source)
@@ -294,16 +301,19 @@ class Endpoint:
             self.wake(reset)
             return None
         if data[0] & _LONG_FORM:
-            return self._accept(data, source, destination, now)
+            return self._accept(data, source, destination, ecn, now)
         if self._config.stateless_reset:
             packet = self._resets.answer(data, connection_id, now)
             if packet is not None:
                 self._outbox.append(Transmit(packet, destination, source, 0))
         return None
 
-    def _accept(self, data: bytes, source: Address, destination: Address, now: int) -> Connection | None:
-        """A datagram for no connection: make one if it starts one, or answer with Version Negotiation or Retry."""
-        if not self._config.accept or len(data) < wire.SMALLEST_INITIAL_DATAGRAM:
+    def _accept(self, data: bytes, source: Address, destination: Address, ecn: int, now: int) -> Connection | None:
+        """A datagram for no connection: make one if it starts one, or answer with Version Negotiation or Retry.
+
+        One of 0-RTT packets, which may have overtaken the one that starts its connection, is kept for a while.
+        """
+        if not self._config.accept:
             return None
         try:
             header = wire.parse_long_header(data, 0, self._config.grease_quic_bit)
@@ -311,6 +321,13 @@ class Endpoint:
             return None
         if header.packet_type == wire.VERSION_NEGOTIATION:
             return None  # rfc9000:6.1:1
+        if header.packet_type == wire.ZERO_RTT and self.accepting and header.version in self._config.versions:
+            if len(header.destination_cid) >= CLIENT_FIRST_CID_LENGTH:
+                # rfc9000:5.2.2:6
+                self._early.keep(EarlyArrival(header.destination_cid, data, source, destination, ecn))
+            return None
+        if len(data) < wire.SMALLEST_INITIAL_DATAGRAM:
+            return None
         if header.packet_type == wire.UNKNOWN_VERSION or header.version not in self._config.versions:
             self._offer_versions(header, source, destination)
             return None

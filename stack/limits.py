@@ -38,6 +38,10 @@ MAX_UNDECRYPTABLE_PACKETS: Final = 16
 # Bytes of the datagrams that these packets came in, per connection: datagrams may be as large as UDP allows.
 MAX_UNDECRYPTABLE_BYTES: Final = 65_536
 
+# Datagrams of an endpoint that begin with a 0-RTT packet and wait for the Initial packet that they have overtaken, and
+# together have MAX_UNDECRYPTABLE_BYTES at most; the oldest go first. For packets that change places on their way.
+MAX_EARLY_ARRIVALS: Final = 32
+
 # PATH_CHALLENGE frames of one path to answer that have not been answered yet; more are dropped (CVE-2023-49295's
 # class).
 MAX_PATH_RESPONSES: Final = 8

@@ -16,7 +16,7 @@ from stack.wire.decoded_frames import AckFrame, StreamFrame
 from stack.wire.frames import encode_ack, encode_crypto_header
 from stack.wire.header import ZERO_RTT, encode_long_header
 from stack.wire.versions import VERSION_1, VERSION_2, VERSIONS
-from tests.support.pair import MS, Pair
+from tests.support.pair import MS, Datagram, Pair
 
 DATA = bytes(range(256)) * 20
 
@@ -367,3 +367,39 @@ def test_early_packets_that_overtake_the_client_hello_are_read_as_soon_as_it_is_
     assert not pair.server_connection.handshake_complete
     taken = pair.recorder_of(pair.server_connection).received
     assert "0RTT" in [packet.packet_type for packet in taken]
+
+
+@pytest.mark.requirement("rfc9000:5.2.2:6")
+def test_early_packets_that_overtake_the_first_initial_wait_for_it() -> None:
+    pair = Resumption().pair()
+    pair.drop = lambda datagram: datagram.to_server and datagram.number == 0
+    connection = pair.connect()
+    send(connection)
+    pair.run(lambda: any(isinstance(event, EarlyDataAccepted) for event in pair.server_events))
+    assert pair.server_connection is not None
+    overtook = [kind for datagram, kinds in early_datagrams(pair, connection) if datagram.number for kind in kinds]
+    assert len(overtook) >= 3
+    taken = [packet.packet_type for packet in pair.recorder_of(pair.server_connection).received]
+    assert taken.count("0RTT") >= len(overtook)
+    pair.run(lambda: connection.handshake_confirmed)
+    assert accepted(pair) == [True, True]
+
+
+def early_datagrams(pair: Pair, connection: Connection) -> list[tuple[Datagram, list[str]]]:
+    """The datagrams of nothing but 0-RTT packets that were sent at first."""
+    first = pair.sent[0].at
+    sent = [(datagram, [each.packet_type for each in packets]) for datagram, packets in pair.datagrams_of(connection)]
+    return [(datagram, kinds) for datagram, kinds in sent if datagram.at == first and set(kinds) == {"0RTT"}]
+
+
+def test_early_packets_from_elsewhere_do_not_wait_for_an_initial() -> None:
+    pair = Resumption().pair()
+    connection = pair.connect()
+    send(connection)
+    initial, *early = pair.client.transmit(pair.now)
+    for transmit in early:
+        pair.server.receive(transmit.payload, ("10.0.0.9", 50_000), transmit.destination, 0, pair.now)
+    pair.server.receive(initial.payload, initial.source, initial.destination, 0, pair.now)
+    pair.flush()
+    assert pair.server_connection is not None
+    assert pair.server_connection.stats.datagrams_received == 1

@@ -6,15 +6,22 @@ import pytest
 
 from stack.connection import Connection
 from stack.endpoint import Endpoint
-from stack.limits import MAX_HANDSHAKE_NS, MAX_STATELESS_RESETS_PER_SECOND, MAX_UNDECRYPTABLE_BYTES
+from stack.limits import (
+    MAX_EARLY_ARRIVALS,
+    MAX_HANDSHAKE_NS,
+    MAX_STATELESS_RESETS_PER_SECOND,
+    MAX_UNDECRYPTABLE_BYTES,
+)
 from stack.tls.engine import INITIAL
 from stack.wire.frames import encode_connection_close, encode_crypto_header
+from stack.wire.varint import encode_varint
 from tests.support.attack import forged_address
 from tests.support.pair import CLIENT_ADDRESS, MS, SECOND, SERVER_ADDRESS, Pair
 from tests.support.toll import held, lines_run
 
 PACKETS = 2_000
 SLACK = 4_096  # bytes
+EARLY_ARRIVAL = 600  # bytes that each takes beside its own
 PADDING = bytes(1_160)
 SHORT_ID = b"\x08"  # length of a connection ID
 
@@ -185,6 +192,18 @@ def test_datagrams_of_unknown_connections_leave_nothing_behind(make: Callable[[i
     assert held(pair.server) <= before + SLACK
     assert sum(1 for answer in answers if answer) == answered
     assert all(answer < len(data) for answer, (_, data) in zip(answers, datagrams, strict=True)), "smaller than asked"
+    assert pair.transfer(client, server, b"served")[1] == b"served"
+
+
+@pytest.mark.parametrize("size", [60, 1_178, 20_000])
+def test_0_rtt_packets_without_a_connection_are_few(size: int) -> None:
+    pair = Pair()
+    client, server = pair.established()
+    before = held(pair.server)
+    header = b"\xd0\0\0\0\x01" + SHORT_ID + b"%08d" + SHORT_ID + bytes(8) + encode_varint(size) + bytes(size)
+    answers = flood(pair.server, [(forged_address(i), header % i) for i in range(PACKETS)], pair.now)
+    assert not any(answers)
+    assert held(pair.server) <= before + MAX_UNDECRYPTABLE_BYTES + MAX_EARLY_ARRIVALS * EARLY_ARRIVAL + SLACK
     assert pair.transfer(client, server, b"served")[1] == b"served"
 
 
