@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from links import Element, HoldingQueue, Rate, TailDrop
-from quicsim import plot
 from quicsim.actions import schedule
 from quicsim.applications import APPLICATIONS, Result
 from quicsim.certificates import test_certificate
@@ -166,6 +165,8 @@ class Run:
         return flows
 
     def _plot(self, flows: list[Flow]) -> None:
+        from quicsim import plot  # here: it takes a second to import, and most commands draw nothing
+
         for number, flow in enumerate(flows, 1):
             suffix = f"-{number}" if number > 1 else ""
             way = flow.direction or Direction(None, None, None)

@@ -12,7 +12,6 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from quicsim import plot
 from quicsim.commands.exits import BAD_INPUT, FAILED, Failure
 from quicsim.experiments import report as reports
 from quicsim.experiments import runner
@@ -115,6 +114,8 @@ def _judge(results: Mapping[str, list[Result]]) -> None:
 
 
 def _draw(directory: OutputDirectory, name: str, results: list[Result]) -> None:
+    from quicsim import plot  # here: it takes a second to import, and most commands draw nothing
+
     for title, figure in experiment(name).draw(results).items():
         with directory.binary(f"{title}.png") as file:
             plot.save(figure, file.write)
