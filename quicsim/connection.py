@@ -57,6 +57,7 @@ class Connection:
         self._incoming: Inbox[Stream] = Inbox(runner.new_future, "a stream of the peer's")
         # rfc9221:5.3:1 what the application does not take in time
         self._datagrams: Inbox[bytes] = Inbox(runner.new_future, "a datagram", MAX_UNREAD_DATAGRAMS)
+        self._tokens: Inbox[events.NewToken] = Inbox(runner.new_future, "a token for the next connection")
         self._sessions: Inbox[bytes] = Inbox(runner.new_future, "a session to resume")
         self.on_datagram_fate: Callable[[events.DatagramAcked | events.DatagramLost], object] | None = None
         self._waiting: deque[Future[None]] = deque()  # for the handshake, or for one more stream
@@ -134,6 +135,10 @@ class Connection:
         Raises QuicError before the handshake is complete, and for a label or length that can't be; ConnectionClosed.
         """
         return self._connection.export_keying_material(label, context, length)
+
+    async def token(self) -> events.NewToken:
+        """Return the next token that the server gives: option `token` of one connection to it, to spare it a Retry."""
+        return await self._tokens.get()
 
     def send_datagram(
         self, data: bytes | memoryview, *, expires_at: int | None = None, urgency: int = DEFAULT_URGENCY
@@ -240,7 +245,9 @@ class Connection:
                 self._end(event)
             case events.NewSession(session):
                 self._sessions.put(session)
-            case events.NewToken() | events.EarlyDataAccepted():
+            case events.NewToken():
+                self._tokens.put(event)
+            case events.EarlyDataAccepted():
                 pass  # nobody waits for it
 
     def _add(self, stream_id: int) -> Stream:

@@ -69,9 +69,13 @@ class Driver:
         """Receive at another of the host's IP addresses too; returns it with a port."""
         return self._carrier.bind(address)
 
-    def connect(self, local: Address, remote: Address, server_name: str | None) -> Connection:
-        """Start a connection to `remote`."""
-        opened = self.endpoint.connect(local, remote, self.now, server_name)
+    def connect(
+        self, local: Address, remote: Address, server_name: str | None, token: events.NewToken | None = None
+    ) -> Connection:
+        """Start a connection to `remote`; a token of another address is left alone."""
+        if token is not None and token.server != remote:
+            token = None
+        opened = self.endpoint.connect(local, remote, self.now, server_name, token)
         self._connections[opened] = connection = Connection(opened, self)
         self.flush()
         return connection

@@ -111,11 +111,14 @@ class Engine:
         """Return a future that processes of this engine can await."""
         return Future(self._environment.event(), what)
 
-    def start(self, coroutine: Coroutine[Any, Any, T], name: str) -> Task[T]:
-        """Run a coroutine. When it fails and nobody awaits its task, the run stops with its exception."""
+    def start(self, application: Callable[[], Coroutine[Any, Any, T]], name: str) -> Task[T]:
+        """Run a coroutine, made when its turn comes: a run may end before.
+
+        When it fails and nobody awaits its task, the run stops with its exception.
+        """
         task: Task[T] = Task(self._environment.event(), name)
         self._tasks[task] = None
-        self._environment.process(self._drive(coroutine, task))
+        self._environment.process(self._drive(application, task))
         return task
 
     def run(self, task: Task[T] | None = None, until: int | None = None) -> T | None:
@@ -156,8 +159,11 @@ class Engine:
         waiting = "; ".join(f"{other.what} waits for {other.waiting_for}" for other in self._tasks)
         return DeadlockError(f"nothing is left to happen at {self.now} ns, but {waiting}")
 
-    def _drive(self, coroutine: Coroutine[Any, Any, T], task: Task[T]) -> Generator[Event, object, None]:
+    def _drive(
+        self, application: Callable[[], Coroutine[Any, Any, T]], task: Task[T]
+    ) -> Generator[Event, object, None]:
         try:
+            coroutine = application()
             while True:
                 future = coroutine.send(None)
                 if not isinstance(future, Future):

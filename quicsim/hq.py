@@ -4,53 +4,33 @@ A client opens a stream per file and sends "GET /path" and the stream's end; the
 There is no status: where there is no such file, this server resets the stream.
 """
 
-import os
-import stat
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
-from urllib.parse import unquote
+from typing import Final
 
 from quicsim.connection import Connection, Listener
+from quicsim.files import BLOCK, Files, NoSuchFile, Served
 from quicsim.net import Net
 from quicsim.stream import Stream
 from stack.errors import QuicError
-from stack.observer import Address
 
 ALPN: Final = "hq-interop"
 NOT_FOUND: Final = 1  # application error codes with which this server resets a stream
 BAD_REQUEST: Final = 2
 READ_FAILED: Final = 3
 
-BLOCK: Final = 262_144  # bytes that are read or written at a time
 MAX_REQUEST: Final = 4_096  # bytes of a request that are looked at
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
-    """One request as the server saw it; `failure` is empty when the whole file of `size` bytes was handed over."""
-
-    client: Address
-    path: str
-    size: int
-    duration_ns: int
-    failure: str
-
-
-class _RequestError(Exception):
-    """A request that gets no file: reset the stream with `code`."""
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+class BadRequest(Exception):
+    """What came is no request; the message says what would be one."""
 
 
 async def serve(net: Net, listener: Listener, root: Path, on_served: Callable[[Served], object]) -> None:
     """Give clients the regular files below `root`, for ever. `on_served` is told of every request that has ended."""
-    files = _Files(root)
+    files = Files(root)
     while True:
-        net.spawn(_serve_connection, await listener.accept(), files, on_served)
+        net.spawn(serve_connection, await listener.accept(), files, on_served)
 
 
 async def fetch(conn: Connection, path: str, write: Callable[[bytes], object]) -> int:
@@ -81,30 +61,8 @@ async def receive(stream: Stream, write: Callable[[bytes], object]) -> int:
     return size
 
 
-class _Files:
-    """The files below a directory; what lies outside, or is linked there, can't be had."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root.resolve()
-
-    def open(self, path: str) -> BinaryIO:
-        """Open the file that a request names. Raises _RequestError."""
-        try:
-            wanted = self._root.joinpath(*(part for part in unquote(path).split("/") if part)).resolve()
-            if not wanted.is_relative_to(self._root):
-                raise _RequestError(NOT_FOUND, "not below the directory")
-            # A named pipe must not make the server wait
-            descriptor = os.open(wanted, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except (OSError, ValueError, RuntimeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else None
-            raise _RequestError(NOT_FOUND, (reason or "no usable path").lower()) from None
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            raise _RequestError(NOT_FOUND, "not a regular file")
-        return os.fdopen(descriptor, "rb", buffering=0)
-
-
-async def _serve_connection(net: Net, conn: Connection, files: _Files, on_served: Callable[[Served], object]) -> None:
+async def serve_connection(net: Net, conn: Connection, files: Files, on_served: Callable[[Served], object]) -> None:
+    """Answer the requests of one connection until it ends."""
     try:
         while True:
             net.spawn(_serve_stream, conn, await conn.accept_stream(), files, on_served)
@@ -113,7 +71,7 @@ async def _serve_connection(net: Net, conn: Connection, files: _Files, on_served
 
 
 async def _serve_stream(
-    net: Net, conn: Connection, stream: Stream, files: _Files, on_served: Callable[[Served], object]
+    net: Net, conn: Connection, stream: Stream, files: Files, on_served: Callable[[Served], object]
 ) -> None:
     """Answer one request, and say what came of it."""
     started_at, client = net.now, conn.path.remote
@@ -128,26 +86,29 @@ async def _serve_stream(
                 await stream.write(block)
                 size += len(block)
         await stream.finish()
-    except _RequestError as error:
+    except BadRequest as error:
         failure = str(error)
-        _reset(stream, error.code)
+        _reset(stream, BAD_REQUEST)
+    except NoSuchFile as error:
+        failure = str(error)
+        _reset(stream, NOT_FOUND)
     except OSError as error:
         failure = f"can't be read: {error.strerror}"
         _reset(stream, READ_FAILED)
     except QuicError as error:
         failure = str(error)
-    on_served(Served(client, path, size, net.now - started_at, failure))
+    on_served(Served(client, "GET", path, size, net.now - started_at, failure))
     await _drain(stream)
 
 
 async def _request(stream: Stream) -> str:
-    """Return the path that the client asks for. Raises _RequestError."""
+    """Return the path that the client asks for. Raises BadRequest."""
     line = b""
     while b"\n" not in line and len(line) < MAX_REQUEST and (data := await stream.read(MAX_REQUEST - len(line))):
         line += data
     method, _, path = line.partition(b"\n")[0].rstrip(b"\r").partition(b" ")
     if method != b"GET" or not path.startswith(b"/"):
-        raise _RequestError(BAD_REQUEST, f"not a request of the form GET /path: {line[:40]!r}")
+        raise BadRequest(f"not a request of the form GET /path: {line[:40]!r}")
     return path.decode(errors="replace")
 
 

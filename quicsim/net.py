@@ -15,6 +15,7 @@ from quicsim.connection import Connection, Listener
 from quicsim.futures import Future
 from stack.config import Config
 from stack.errors import ConfigError, QuicError
+from stack.events import NewToken
 from stack.tls.certificates import Anybody, Authorities, Credentials, Pinned
 from stack.tls.config import DEFAULT_ALPN, ClientTls, ServerTls
 from stack.tls.engine import EngineFactory
@@ -46,6 +47,7 @@ class Net(Protocol):
         trust: Trust | None,
         alpn: Iterable[str] = DEFAULT_ALPN,
         server_name: str | None = None,
+        token: NewToken | None = None,
         **options: Any,
     ) -> Connection:
         """Connect to `host` (a name or an address) and return the connection when the handshake is complete.
@@ -54,7 +56,8 @@ class Net(Protocol):
         replayed by others, and `established` waits for the handshake.
 
         `trust` says which certificates are accepted: a server's Credentials accept just its own.
-        `server_name` is the name to ask for, `host` by default. `options` are fields of `stack.config.Config`
+        `server_name` is the name to ask for, `host` by default. `token` is one that the server gave an earlier
+        connection (`Connection.token`), and serves only this one. `options` are fields of `stack.config.Config`
         and `stack.tls.config.ClientTls`; `tls` is another class in place of the latter
         (`quicsim.gnutls.GnuTlsClient`), or an object that makes engines (`quicsim.agent.factory.AgentTls`), beside
         which `trust` must be None.

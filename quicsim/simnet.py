@@ -1,6 +1,7 @@
 """The net of a simulated host."""
 
 from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from links.units import nanoseconds
@@ -8,6 +9,7 @@ from quicsim.connection import Connection, Listener
 from quicsim.driver import Driver
 from quicsim.engine import Task
 from quicsim.net import Trust, client_config, server_config
+from stack.events import NewToken
 from stack.tls.certificates import Credentials
 from stack.tls.config import DEFAULT_ALPN
 
@@ -49,7 +51,7 @@ class SimNet:
     def spawn(self, application: Callable[..., Coroutine[Any, Any, T]], *arguments: Any, **options: Any) -> Task[T]:
         """Run an application beside this one; see `Net`."""
         name = f"{getattr(application, '__name__', application)} on {self.host.name}"
-        return self._engine.start(application(self, *arguments, **options), name)
+        return self._engine.start(partial(application, self, *arguments, **options), name)
 
     async def connect(
         self,
@@ -59,13 +61,14 @@ class SimNet:
         trust: Trust | None,
         alpn: Iterable[str] = DEFAULT_ALPN,
         server_name: str | None = None,
+        token: NewToken | None = None,
         **options: Any,
     ) -> Connection:
         """Connect to `host`; see `Net`."""
         local, remote = self._simulation.resolve(host, self.host)
         socket = self.host.bind((local,))
         driver = self._drive(socket, client_config(trust, alpn, options, deterministic=True), None)
-        connection = driver.connect(socket.addresses[0], (remote, port), server_name or host)
+        connection = driver.connect(socket.addresses[0], (remote, port), server_name or host, token)
         self._connections.append(connection)
         return await connection.usable()
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from quicsim.futures import Future, NewFuture
-from stack.errors import StreamError
+from stack.errors import StreamError, StreamStopped
 
 if TYPE_CHECKING:
     from stack import connection as stack
@@ -129,8 +129,13 @@ class Stream:
         await self.write(b"", end=True)
 
     async def wait_sent(self) -> None:
-        """Wait until the peer has acknowledged everything written, and the end."""
+        """Wait until the peer has acknowledged everything written, and the end.
+
+        Raises StreamStopped when the peer does not want it any more.
+        """
         if not self._sent:
+            if (stopped := self._stopped()) is not None:
+                raise stopped
             if self._waits_sent is None:
                 self._waits_sent = self._owner.new_future(f"acknowledgement of stream {self.id}")
             await self._waits_sent
@@ -150,6 +155,10 @@ class Stream:
         self._connection.stop_sending(self.id, code)
         self._owner.flush()
 
+    def set_priority(self, urgency: int, incremental: bool = True) -> None:
+        """Say which streams send first: 0 (most urgent) to 7; of equal ones the `incremental` take turns."""
+        self._connection.set_priority(self.id, urgency, incremental)
+
     def on_readable(self) -> None:
         """There may be more to read: go on with a waiting read."""
         if self._reading is not None:
@@ -159,6 +168,19 @@ class Stream:
         """There may be room, or the peer stopped the stream: go on with a waiting write."""
         if self._writing is not None:
             _settle(self._writing, self._hand_over)
+        waiting = self._waits_sent
+        if waiting is not None and not waiting.done() and (stopped := self._stopped()) is not None:
+            waiting.set_exception(stopped)
+
+    def _stopped(self) -> StreamStopped | None:
+        """What to raise when the peer has asked us to stop sending."""
+        try:
+            self._connection.write(self.id, b"")
+        except StreamStopped as stopped:
+            return stopped
+        except StreamError:
+            return None  # it has ended, which is how it should be
+        return None
 
     def on_sent(self) -> None:
         """Everything up to the end was acknowledged."""

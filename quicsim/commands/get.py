@@ -1,4 +1,4 @@
-"""`quicsim get`: files from servers of hq-interop, over QUIC."""
+"""`quicsim get`: files from servers of hq-interop or HTTP/3."""
 
 import contextlib
 from collections.abc import Callable, Coroutine, Iterator
@@ -14,6 +14,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeE
 
 from quicsim import hq
 from quicsim.commands.exits import BAD_INPUT, OK, Failure, connecting, errors, of_stream, of_writing
+from quicsim.commands.http import H3_ALPN, H3_NO_ERROR, Fetch, h3_fetcher, require_h3
 from quicsim.commands.options import (
     Ca,
     Insecure,
@@ -51,6 +52,7 @@ class Target:
 class Wishes:
     """What is asked of each connection beside its files; `options` are those of `Net.connect`."""
 
+    h3: bool
     parallel: int
     migrate: bool
     key_update: bool
@@ -62,6 +64,7 @@ class Wishes:
 def get(
     urls: Annotated[list[str], typer.Argument(metavar="URL...", help="https://HOST[:PORT]/PATH", show_default=False)],
     out: Annotated[Path, typer.Option(help="Directory for the files.")] = Path(),
+    h3: Annotated[bool, typer.Option("--h3", help="Speak HTTP/3 in place of hq-interop.")] = False,
     insecure: Insecure = False,
     ca: Ca = None,
     pin: Pin = None,
@@ -77,13 +80,16 @@ def get(
     keylog: KeyLogFile = None,
     pcap: Pcap = None,
 ) -> None:
-    """Fetch files from servers of hq-interop, such as `quicsim serve`; each is written under the last part of its URL.
+    """Fetch files from `quicsim serve` and other servers; each is written under the last part of its URL.
 
     Exit codes: 0 all is there; 1 failed otherwise; 2 wrong arguments; 3 unreachable or refused; 4 certificate not
     trusted; 5 no answer in time; 6 no such file, or reset; 7 disk full; 130 interrupted.
     """
     servers = _by_server(urls)
+    if h3:
+        require_h3()
     wishes = Wishes(
+        h3,
         parallel,
         migrate,
         key_update,
@@ -136,6 +142,8 @@ class Download:
         self._host = host
         self._port = port
         self._server = f"{host}:{port}"
+        # A session belongs to an application protocol too
+        self._session_name = f"{self._server} h3" if wishes.h3 else self._server
         self._left = targets[::-1]
         self._wishes = wishes
         self._out = out
@@ -151,10 +159,11 @@ class Download:
             conn = await self._connect()
             try:
                 self._net.spawn(self._keep_sessions, conn)
-                workers = [partial(self._work, conn)] * min(self._wishes.parallel, len(self._left))
+                self._net.spawn(self._keep_tokens, conn)
+                workers = [partial(self._work, self._fetcher(conn))] * min(self._wishes.parallel, len(self._left))
                 await together(self._net, *workers, *self._extras(conn))
             finally:
-                conn.close()
+                conn.close(H3_NO_ERROR if self._wishes.h3 else 0)
         self._report(conn, self._net.now - started_at)
 
     def _report(self, conn: Connection, duration_ns: int) -> None:
@@ -168,8 +177,23 @@ class Download:
         options = dict(wishes.options)
         if wishes.sessions is not None:
             options["early_data"] = True  # a GET may be repeated by whoever has recorded it
-            options["session"] = wishes.sessions.take(self._server, wishes.versions[0])
-        return await self._net.connect(self._host, self._port, alpn=(hq.ALPN,), versions=wishes.versions, **options)
+            options["session"] = wishes.sessions.take(self._session_name, wishes.versions[0])
+            options["token"] = wishes.sessions.take_token(self._server, wishes.versions[0])
+        alpn = H3_ALPN if wishes.h3 else hq.ALPN
+        return await self._net.connect(self._host, self._port, alpn=(alpn,), versions=wishes.versions, **options)
+
+    def _fetcher(self, conn: Connection) -> Fetch:
+        """Return what fetches files over a connection."""
+        if self._wishes.h3:
+            return h3_fetcher(self._net, conn, self._host, self._port)
+
+        async def fetch(url: str, path: str, write: Callable[[bytes], object]) -> int:
+            try:
+                return await hq.fetch(conn, path, write)
+            except StreamReset as error:
+                raise of_stream(url, error) from None
+
+        return fetch
 
     def _extras(self, conn: Connection) -> Iterator[Callable[[], Coroutine[Any, Any, None]]]:
         """What else is to be done meanwhile."""
@@ -181,18 +205,22 @@ class Download:
     async def _keep_sessions(self, net: Net, conn: Connection) -> None:
         while self._wishes.sessions is not None:
             session = await conn.session()
-            self._wishes.sessions.put(self._server, conn.version, session)
+            self._wishes.sessions.put(self._session_name, conn.version, session)
 
-    async def _work(self, conn: Connection) -> None:
+    async def _keep_tokens(self, net: Net, conn: Connection) -> None:
+        while self._wishes.sessions is not None:
+            self._wishes.sessions.put_token(self._server, await conn.token())
+
+    async def _work(self, fetch: Fetch) -> None:
         """Fetch files as long as there are some."""
         while self._left:
             target = self._left.pop()
             try:
-                await self._fetch(conn, target)
+                await self._fetch(fetch, target)
             except Failure as failure:
                 self._failures.append(failure)
 
-    async def _fetch(self, conn: Connection, target: Target) -> None:
+    async def _fetch(self, fetch: Fetch, target: Target) -> None:
         path = self._out.path / target.name
         try:
             with self._out.binary(target.name) as file:
@@ -201,9 +229,7 @@ class Download:
                     file.write(data)
                     self._on_bytes(len(data))
 
-                size = await hq.fetch(conn, target.path, write)
-        except StreamReset as error:
-            raise of_stream(target.url, error) from None
+                size = await fetch(target.url, target.path, write)
         except OSError as error:
             raise of_writing(path, error) from None
         self._files += 1

@@ -1,5 +1,7 @@
 """`quicsim ping`: who answers there, how fast, and with which certificate."""
 
+import base64
+from hashlib import sha256
 from typing import Annotated, Any, Final
 
 import typer
@@ -7,6 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from rich.console import Console
 from rich.table import Table
 
@@ -102,9 +105,15 @@ def _certificate(chain: tuple[bytes, ...]) -> list[tuple[str, str]]:
         ("issuer", leaf.issuer.rfc4514_string()),
         ("valid", f"{leaf.not_valid_before_utc:%Y-%m-%d} to {leaf.not_valid_after_utc:%Y-%m-%d}"),
         ("key", _kind(leaf.public_key())),
+        ("key's pin", base64.b64encode(_pin(leaf)).decode()),
         ("SHA-256", leaf.fingerprint(SHA256()).hex()),
         ("chain", f"{len(chain)} certificates" if len(chain) > 1 else "1 certificate"),
     ]
+
+
+def _pin(leaf: x509.Certificate) -> bytes:
+    """What browsers know a key by: SHA-256 of the SubjectPublicKeyInfo."""
+    return sha256(leaf.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
 
 
 def _kind(key: object) -> str:

@@ -13,13 +13,17 @@ from quicsim import hq
 from quicsim.applications import DEFAULT_PORT
 from quicsim.certificates import load_credentials, test_certificate
 from quicsim.commands.exits import BAD_INPUT, FAILED, Failure, errors
+from quicsim.commands.http import require_h3
 from quicsim.commands.options import REAL_NETWORK, KeyLogFile, Pcap, Qlog, recorded_net
+from quicsim.connection import Listener
+from quicsim.files import Files, Served
 from quicsim.real.net import RealNet
 from stack.errors import ConfigError
 from stack.tls.certificates import Credentials
 
 # A GET that somebody has recorded and repeats does no harm, so it may come as 0-RTT
-SESSIONS: Final[dict[str, Any]] = {"tickets": 2, "early_data": True}
+SESSIONS: Final[dict[str, Any]] = {"tickets": 2, "early_data": True, "new_token": True}
+PATIENCE_NS: Final = 5 * 10**9  # for responses under way when the server is to end
 
 
 Port: TypeAlias = Annotated[int, typer.Option("--port", min=0, max=65_535, help="UDP port; 0 takes a free one.")]
@@ -49,28 +53,62 @@ def serve(
     host: Host = None,
     cert: Cert = None,
     key: Key = None,
+    h3: Annotated[bool, typer.Option("--h3", help="Serve HTTP/3 beside hq-interop.")] = False,
     retry: Annotated[Retry, typer.Option(help="When clients must prove their address with a Retry.")] = Retry.LOAD,
     qlog: Qlog = None,
     keylog: KeyLogFile = None,
     pcap: Pcap = None,
 ) -> None:
-    """Serve the files below DIR to `quicsim get` and other clients of hq-interop, until Ctrl-C."""
+    """Serve the files below DIR to `quicsim get` and other clients of hq-interop, until Ctrl-C.
+
+    With --h3 to browsers and other clients of HTTP/3 too. Ctrl-C lets these finish what has begun; a second one does
+    not.
+    """
     if not directory.is_dir() or not os.access(directory, os.R_OK | os.X_OK):
         raise Failure(BAD_INPUT, f"{directory}: must be a directory that can be read")
+    application = _serve_both if h3 else _serve_files
+    if h3:
+        require_h3()
     shown = credentials(cert, key)
     with recorded_net("server", qlog, keylog, pcap) as net:
-        run_server(net, _serve_files, directory, shown, host=host, port=port, retry=retry.value)
+        run_server(net, application, directory, shown, host=host, port=port, retry=retry.value)
 
 
 async def _serve_files(net: RealNet, directory: Path, shown: Credentials, **options: Any) -> None:
     listener = await net.listen(credentials=shown, alpn=(hq.ALPN,), **SESSIONS, **REAL_NETWORK, **options)
-    print(f"serving {directory} on UDP port {listener.address[1]} as {hq.ALPN}; Ctrl-C ends it", flush=True)
+    _say_serving(directory, listener, hq.ALPN)
     await hq.serve(net, listener, directory, _show)
 
 
-def _show(served: hq.Served) -> None:
+async def _serve_both(net: RealNet, directory: Path, shown: Credentials, **options: Any) -> None:
+    """Serve HTTP/3 and hq-interop on one port: ALPN tells which."""
+    from quicsim import h3
+
+    listener = await net.listen(credentials=shown, alpn=(h3.ALPN, hq.ALPN), **SESSIONS, **REAL_NETWORK, **options)
+    _say_serving(directory, listener, f"{h3.ALPN} and {hq.ALPN}")
+    files = Files(directory)
+    server = h3.Server(net, h3.file_handler(net, files, _show))
+    try:
+        while True:
+            conn = await listener.accept()
+            if conn.alpn == h3.ALPN:
+                server.take(conn)
+            else:
+                net.spawn(hq.serve_connection, conn, files, _show)
+    finally:
+        listener.close()
+        if server.active:
+            print(f"finishing {server.active} requests; Ctrl-C again gives them up", flush=True)
+        await server.shut_down(PATIENCE_NS)
+
+
+def _say_serving(directory: Path, listener: Listener, protocols: str) -> None:
+    print(f"serving {directory} on UDP port {listener.address[1]} as {protocols}; Ctrl-C ends it", flush=True)
+
+
+def _show(served: Served) -> None:
     what = served.failure or f"{served.size:,} bytes in {served.duration_ns / 1e9:.3f} s"
-    print(f"{served.client[0]}:{served.client[1]} GET {served.path!r}: {what}", flush=True)
+    print(f"{served.client[0]}:{served.client[1]} {served.method} {served.path!r}: {what}", flush=True)
 
 
 def credentials(cert: Path | None, key: Path | None) -> Credentials:

@@ -1,4 +1,4 @@
-"""Sessions that servers gave, kept in a file from one run of a command to the next."""
+"""Sessions and tokens that servers gave, kept in a file from one run of a command to the next."""
 
 import base64
 import json
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from quicsim.commands.exits import BAD_INPUT, Failure, of_writing
+from stack.events import NewToken
 
 # Ages of sessions are told by a clock that starts anew with the machine. The difference to the clock of the wall tells
 # whether it has; the latter may be set a little meanwhile.
@@ -16,12 +17,13 @@ _FORMAT: Final = 1
 
 
 class SessionFile:
-    """A JSON file with the newest session of each server, which resumes one connection. It is a secret."""
+    """A JSON file with the newest session and token of each server, which serve one connection. It is a secret."""
 
     def __init__(self, path: Path) -> None:
         """Read what is there; a missing file is an empty one. Raises Failure for one that is something else."""
         self._path = path
         self._servers: dict[str, dict[str, Any]] = {}
+        self._tokens: dict[str, dict[str, Any]] = {}
         try:
             content = json.loads(path.read_bytes())
             if content["format"] != _FORMAT:
@@ -29,6 +31,9 @@ class SessionFile:
             for name, entry in content["servers"].items():
                 base64.b64decode(entry["session"], validate=True)
                 self._servers[name] = {key: entry[key] for key in ("session", "version", "clock")}
+            for name, entry in content.get("tokens", {}).items():
+                base64.b64decode(entry["token"], validate=True)
+                self._tokens[name] = {key: entry[key] for key in ("token", "version", "address", "port")}
         except FileNotFoundError:
             return
         except OSError as error:
@@ -49,13 +54,27 @@ class SessionFile:
         text = base64.b64encode(session).decode()
         self._servers[server] = {"session": text, "version": version, "clock": _clock()}
 
+    def take_token(self, server: str, version: int) -> NewToken | None:
+        """Return, and forget, the token of `server` in a QUIC version; None if there is none."""
+        entry = self._tokens.get(server)
+        if entry is None or entry["version"] != version:
+            return None
+        del self._tokens[server]
+        return NewToken(base64.b64decode(entry["token"]), version, (entry["address"], entry["port"]))
+
+    def put_token(self, server: str, token: NewToken) -> None:
+        """Keep a token in place of an older one."""
+        text = base64.b64encode(token.token).decode()
+        address, port = token.server
+        self._tokens[server] = {"token": text, "version": token.version, "address": address, "port": port}
+
     def save(self) -> None:
         """Write the file, readable by its owner alone. Raises Failure."""
         part = self._path.with_name(f".{self._path.name}.part")
         try:
             descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                json.dump({"format": _FORMAT, "servers": self._servers}, file, indent=1)
+                json.dump({"format": _FORMAT, "servers": self._servers, "tokens": self._tokens}, file, indent=1)
                 file.write("\n")
             part.replace(self._path)
         except OSError as error:

@@ -18,6 +18,7 @@ from quicsim.real.udp import UdpSocket, local_host
 from stack.config import Config
 from stack.endpoint import Endpoint
 from stack.errors import ConnectionClosed
+from stack.events import NewToken
 from stack.observer import Address, Observer
 from stack.tls.certificates import Credentials
 from stack.tls.config import DEFAULT_ALPN
@@ -79,8 +80,9 @@ class RealNet:
     def run(self, application: Callable[..., Coroutine[Any, Any, T]], *arguments: Any, **options: Any) -> T:
         """Run `application(net, *arguments, **options)`, return what it returns, and close everything.
 
-        What was spawned and is not done by then is cancelled; Ctrl-C cancels all. Raises RuntimeError when the net
-        was made inside a running event loop.
+        What was spawned and is not done by then is cancelled. Ctrl-C cancels the application, which may take its time
+        to end, and then what was spawned; a second Ctrl-C cancels all at once. Raises RuntimeError when the net was
+        made inside a running event loop.
         """
         if self._runner is None:
             raise RuntimeError("run() is for a program of its own: await the application inside a running event loop")
@@ -103,7 +105,10 @@ class RealNet:
         finally:
             main.cancel()
             self._failed.cancel()
-            await self.aclose()
+            try:
+                await asyncio.wait((main,))  # it may have something to bring to an end
+            finally:
+                await self.aclose()
 
     def _on_done(self, task: asyncio.Task[Any]) -> None:
         if task.cancelled() or task.exception() is None:
@@ -131,6 +136,7 @@ class RealNet:
         trust: Trust | None,
         alpn: Iterable[str] = DEFAULT_ALPN,
         server_name: str | None = None,
+        token: NewToken | None = None,
         **options: Any,
     ) -> Connection:
         """Connect to `host`, trying its addresses in order; see `Net`.
@@ -141,7 +147,7 @@ class RealNet:
         failure: OSError | None = None
         for remote in await self._addresses_of(host, port):
             try:
-                return await self._connect(host, remote, server_name or host, config)
+                return await self._connect(host, remote, server_name or host, config, token)
             except OSError as error:
                 failure = error
         raise failure or OSError(f"{host}: has no address")
@@ -153,11 +159,13 @@ class RealNet:
             raise OSError(error.errno, f"{host}: {error.strerror}") from None
         return list(dict.fromkeys((str(address[0]), int(address[1])) for *_, address in found))
 
-    async def _connect(self, host: str, remote: Address, server_name: str, config: Config) -> Connection:
+    async def _connect(
+        self, host: str, remote: Address, server_name: str, config: Config, token: NewToken | None
+    ) -> Connection:
         carrier = Carrier(self._loop, [UdpSocket(local_host(remote))], self._tap)
         self._drive(carrier, config, None)
         try:
-            connection = carrier.driver.connect(carrier.addresses[0], remote, server_name)
+            connection = carrier.driver.connect(carrier.addresses[0], remote, server_name, token)
             return await connection.usable()
         except ConnectionClosed:
             if carrier.refused is None:

@@ -21,7 +21,7 @@ INDEXED: Final = (
     "rfc9406",
     "rfc9438",
 )
-CITED: Final = frozenset({"rfc8446", "rfc8899"})
+CITED: Final = frozenset({"rfc8446", "rfc8899", "rfc9114", "rfc9204"})
 """RFCs whose sentences tests and code may name, though no index of them is kept."""
 
 MUST: Final = "MUST"

@@ -1,6 +1,7 @@
 """The discrete-event engine: order, time limits, failures."""
 
 import traceback
+from collections.abc import Coroutine
 from typing import Any
 
 import pytest
@@ -74,8 +75,29 @@ def test_a_task_returns_what_it_awaited() -> None:
     engine = Engine()
     future = engine.future("a number")
     engine.schedule(30, future.set_result, 42)
-    assert engine.run(engine.start(value_of(future), "reader")) == 42
+    assert engine.run(engine.start(lambda: value_of(future), "reader")) == 42
     assert engine.now == 30
+
+
+def test_what_is_started_at_the_very_end_is_not_even_made() -> None:
+    engine = Engine()
+    made: list[str] = []
+
+    async def late() -> None:
+        """Never awaited, nor made."""
+
+    def make() -> Coroutine[Any, Any, None]:
+        made.append("late")
+        return late()
+
+    async def application() -> int:
+        engine.start(make, "late")
+        return 7
+
+    assert engine.run(engine.start(application, "application")) == 7
+    assert made == []
+    engine.run()
+    assert made == ["late"]
 
 
 def test_run_stops_when_its_task_is_done() -> None:
@@ -84,7 +106,7 @@ def test_run_stops_when_its_task_is_done() -> None:
     future = engine.future("a number")
     engine.schedule(30, future.set_result, 1)
     engine.schedule(31, seen.append, "later")
-    engine.run(engine.start(value_of(future), "reader"))
+    engine.run(engine.start(lambda: value_of(future), "reader"))
     assert seen == []
     engine.run()
     assert seen == ["later"]
@@ -93,16 +115,16 @@ def test_run_stops_when_its_task_is_done() -> None:
 def test_a_failing_task_raises_its_own_exception_with_its_traceback() -> None:
     engine = Engine()
     with pytest.raises(CustomError) as caught:
-        engine.run(engine.start(fail(), "failing"))
+        engine.run(engine.start(fail, "failing"))
     assert caught.value.code == 7
     assert "fail" in [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
 
 
 def test_a_failing_task_that_nobody_awaits_stops_the_run() -> None:
     engine = Engine()
-    engine.start(fail(), "failing")
+    engine.start(fail, "failing")
     with pytest.raises(CustomError):
-        engine.run(engine.start(value_of(engine.future("nothing")), "waiting"))
+        engine.run(engine.start(lambda: value_of(engine.future("nothing")), "waiting"))
 
 
 def test_whoever_awaits_a_failing_task_gets_its_exception() -> None:
@@ -110,12 +132,12 @@ def test_whoever_awaits_a_failing_task_gets_its_exception() -> None:
 
     async def parent() -> int:
         try:
-            await engine.start(fail(), "child")
+            await engine.start(fail, "child")
         except CustomError as error:
             return error.code
         return 0
 
-    assert engine.run(engine.start(parent(), "parent")) == 7
+    assert engine.run(engine.start(parent, "parent")) == 7
 
 
 def test_a_failing_callback_raises_its_own_exception() -> None:
@@ -135,7 +157,7 @@ def test_a_future_that_fails_raises_in_every_waiter() -> None:
     error = CustomError(9, reason="future")
     engine.schedule(1, future.set_exception, error)
     engine.schedule(2, future.set_result, "too late")
-    tasks = [engine.start(value_of(future), f"reader {number}") for number in range(2)]
+    tasks = [engine.start(lambda: value_of(future), f"reader {number}") for number in range(2)]
     for task in tasks:
         with pytest.raises(CustomError):
             engine.run(task)
@@ -143,8 +165,8 @@ def test_a_future_that_fails_raises_in_every_waiter() -> None:
 
 def test_a_deadlock_names_who_waits_for_what() -> None:
     engine = Engine()
-    engine.start(value_of(engine.future("a reply")), "server on bob")
-    task = engine.start(value_of(engine.future("a request")), "client on alice")
+    engine.start(lambda: value_of(engine.future("a reply")), "server on bob")
+    task = engine.start(lambda: value_of(engine.future("a request")), "client on alice")
     with pytest.raises(DeadlockError) as caught:
         engine.run(task)
     assert str(caught.value) == (
@@ -155,7 +177,7 @@ def test_a_deadlock_names_who_waits_for_what() -> None:
 def test_a_task_that_is_not_done_in_time_is_told_apart_from_a_deadlock() -> None:
     engine = Engine()
     engine.schedule(100, lambda: None)
-    task = engine.start(value_of(engine.future("a reply")), "client on alice")
+    task = engine.start(lambda: value_of(engine.future("a reply")), "client on alice")
     with pytest.raises(TimeoutError, match="client on alice is not done at 50 ns: waits for a reply"):
         engine.run(task, until=50)
     assert engine.now == 50
@@ -172,4 +194,4 @@ def test_awaiting_something_foreign_is_refused() -> None:
         await Foreign()
 
     with pytest.raises(TypeError, match="application awaits 1: must be something that its net gave"):
-        engine.run(engine.start(application(), "application"))
+        engine.run(engine.start(application, "application"))

@@ -232,7 +232,7 @@ class Network:
         async def wait() -> None:
             await self._reached
 
-        engine.run(engine.start(wait(), "the test"), self.now + nanoseconds(limit))
+        engine.run(engine.start(wait, "the test"), self.now + nanoseconds(limit))
 
     def look(self) -> None:
         """See whether that has happened which the test waits for."""

@@ -39,8 +39,8 @@ def serving(
         thread.join(10)
 
 
-def authority(directory: Path) -> Path:
-    """Write PEM files of an authority and of a server at 127.0.0.1, as `quicsim certs` does; return where."""
-    issued = issue(["127.0.0.1"], datetime(2020, 1, 1, tzinfo=UTC), Random(1), days=30_000)
+def authority(directory: Path, *names: str) -> Path:
+    """Write PEM files of an authority and of a server, at 127.0.0.1 by default, as `quicsim certs`; return where."""
+    issued = issue(list(names or ("127.0.0.1",)), datetime(2020, 1, 1, tzinfo=UTC), Random(1), days=30_000)
     write_files(directory, issued.files())
     return directory

@@ -214,7 +214,7 @@ def test_no_answer_ends_with_a_timeout(tmp_path: Path) -> None:
 
     async def client(net: Net) -> None:
         options = {"trust": quicsim.test_certificate(), "max_idle_timeout_ms": 5_000}
-        wishes = Wishes(1, False, False, (VERSION_1,), None, options)
+        wishes = Wishes(False, 1, False, False, (VERSION_1,), None, options)
         target = Target("https://bob/x", "/x", "x")
         with pytest.raises(exits.Failure) as failure:
             await Download(net, "bob", 443, [target], wishes, OutputDirectory(tmp_path), print, failures).run()

@@ -1,5 +1,7 @@
 """`quicsim perf` and `quicsim ping` on the loopback interface."""
 
+import base64
+import hashlib
 import json
 import re
 import signal
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import quicsim
 from quicsim import Listener, Net, perf
 from quicsim.authority import CA_CERTIFICATE
 from quicsim.cli import app
@@ -90,6 +93,14 @@ def test_the_server_tells_what_it_did() -> None:
     assert (server.returncode, out) == (0, "closed\n")
 
 
+def pin_of(certificate: bytes) -> str:
+    """As openssl computes it."""
+    command = ["openssl", "x509", "-inform", "der", "-pubkey", "-noout"]
+    key = subprocess.run(command, input=certificate, capture_output=True, check=True)
+    der = base64.b64decode(b"".join(key.stdout.splitlines()[1:-1]))
+    return base64.b64encode(hashlib.sha256(der).digest()).decode()
+
+
 def rows(output: str) -> dict[str, str]:
     return dict(re.split(r"  +", line.strip(), maxsplit=1) for line in output.splitlines())
 
@@ -106,6 +117,7 @@ def test_a_ping_shows_who_answers(port: int) -> None:
     assert shown["names"] == "localhost, quicsim.test, 127.0.0.1, ::1"
     assert shown["valid"] == "2020-01-01 to 2120-01-01"
     assert shown["key"] == "ECDSA, secp256r1"
+    assert shown["key's pin"] == pin_of(quicsim.test_certificate().certificates[0])
     assert shown["SHA-256"] == "e38f137683e72a76ac54a18e30208fbfa3ce4b1bab911f31753ddb67a851d0bf"
     assert rows(run("ping", f"127.0.0.1:{port}", "--v2").stdout)["QUIC version"] == "2"
 
