@@ -22,7 +22,7 @@ from quicsim.outputs import OutputDirectory
 from quicsim.pcapng import HostCapture
 from quicsim.plan import PlanError, load_plan, parse_elements
 from quicsim.plan.errors import choose
-from quicsim.relay import CLIENT_SIDE, SERVER_SIDE, Rebind, Relay, Setup, rebind_every, setup_of
+from quicsim.relay import CLIENT_SIDE, SERVER_SIDE, Rebind, Relay, Setup, rebind_every, run_first, setup_of
 from quicsim.relay.relay import IDLE_TIMEOUT
 from stack.observer import Address
 
@@ -81,6 +81,10 @@ def relay(
         float | None, typer.Option(min=0.1, help="Seconds between counters; SIGUSR1 prints them too.")
     ] = None,
     duration: Annotated[float | None, typer.Option("--time", min=0.1, help="Seconds until the end.")] = None,
+    realtime: Annotated[
+        bool,
+        typer.Option("--realtime", help="Run before other programs: exact on a busy machine too; needs root."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, an object a line.")] = False,
 ) -> None:
     """Put a link between UDP clients and a server, in real time: delay, rate, queues, loss, NAT rebinding and the rest.
@@ -90,6 +94,11 @@ def relay(
     """
     if keylog and pcap is None:
         raise Failure(BAD_INPUT, "--keylog: is for the captures, and there is no --pcap")
+    if realtime:
+        try:
+            run_first()
+        except OSError as error:
+            raise Failure(FAILED, f"--realtime: needs root, or CAP_SYS_NICE: {error.strerror}") from None
     remote = _resolve(server, DEFAULT_PORT)
     near = _resolve(listen, 0) if listen is not None else (_LOOPBACK[ip_address(remote[0]).version], 0)
     setup = _setup(up, down, both, profile, plan, link, settings or [])

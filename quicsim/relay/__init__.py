@@ -1,5 +1,6 @@
 """A relay between real programs: the elements of a link, in real time, on UDP sockets of this machine."""
 
+from quicsim.relay.clock import run_first
 from quicsim.relay.counters import DirectionCounters, ElementCounters, RelayCounters
 from quicsim.relay.rebinding import Rebind, rebind_every
 from quicsim.relay.relay import CLIENT_SIDE, SERVER_SIDE, Relay
@@ -15,5 +16,6 @@ __all__ = [
     "RelayCounters",
     "Setup",
     "rebind_every",
+    "run_first",
     "setup_of",
 ]

@@ -1,7 +1,10 @@
 """The relay between real sockets: addresses, ECN, order, rebinding, counters, and that it closes cleanly."""
 
 import asyncio
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -280,3 +283,16 @@ def test_closing_twice_or_before_the_start_is_fine_and_frees_the_port() -> None:
         assert relay.counters.up.forwarded == 1
 
     run(test)
+
+
+def test_a_process_that_runs_first_leaves_its_children_as_they_are() -> None:
+    """Where it may: as root. Elsewhere the system's refusal is what must come out."""
+    code = (
+        "import os, subprocess, sys; from quicsim.relay import run_first\n"
+        "try: run_first()\n"
+        "except PermissionError: print('refused 0'); sys.exit()\n"
+        "child = 'import os; print(os.sched_getscheduler(0))'\n"
+        "print(os.sched_getscheduler(0) & 0xFF, subprocess.check_output([sys.executable, '-c', child], text=True))"
+    )
+    out = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+    assert out in (["refused", "0"], [str(os.SCHED_RR), str(os.SCHED_OTHER)])
