@@ -1,17 +1,24 @@
 """0-RTT with an agent: offered, taken, refused."""
 
+import socket
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
+from quicsim.agent.consumer import Handshakes
 from quicsim.agent.factory import AgentTls
+from quicsim.agent.frames import CRYPTO_SECRET, SET, Frame, encode_frame, encode_secret
 from quicsim.agent.keys import Policy
+from quicsim.agent.messages import AcceptRequest, HandlerClass, Ready, decode, encode
+from quicsim.agent.watchers import PollWatcher
 from quicsim.certificates import test_certificate
 from stack.connection import Connection
 from stack.events import ConnectionEnded, EarlyDataAccepted, EarlyDataAllowed, HandshakeCompleted, NewSession
+from stack.tls.alerts import INTERNAL_ERROR
 from stack.tls.config import ClientTls, ServerTls
+from stack.tls.engine import EARLY, WRITE, NewSecret
 from stack.tls.groups import P256, X25519
 from tests.support.agent_bench import Bench
 from tests.support.pair import MS, Pair
@@ -189,3 +196,23 @@ def test_a_ticket_that_is_too_old_for_0_rtt_resumes(bench: Bench) -> None:
     assert connection.can_send
     pair.run(lambda: connection.handshake_confirmed)
     assert outcome(pair) == [(True, False)] * 2
+
+
+def test_an_agent_can_not_send_early_without_a_session() -> None:
+    ours, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    handshakes = Handshakes(ours, PollWatcher())
+    with closing(handshakes), closing(control):
+        pair = Pair(client={"tls": AgentTls(handshakes)})
+        pair.connect()
+        assert decode(control.recv(100))[1] == Ready(HandlerClass.TLSHD)
+        control.send(encode(AcceptRequest(HandlerClass.TLSHD), 1))
+        handshakes.watcher.run()
+        _, (descriptor,), _, _ = socket.recv_fds(control, 1_000, 1)
+        with socket.socket(fileno=descriptor) as agent:
+            secret = encode_secret(NewSecret(EARLY, WRITE, 0x1301, bytes(32)))
+            agent.send(encode_frame(Frame(SET, CRYPTO_SECRET, secret)))
+            handshakes.watcher.run()
+            pair.flush()
+    (ended,) = [event for event in pair.client_events if isinstance(event, ConnectionEnded)]
+    assert ended.code == 0x100 | INTERNAL_ERROR
+    assert ended.reason == "handshake agent: the agent sets a secret for 0-RTT: must have a session that it resumes"

@@ -13,7 +13,7 @@ from stack.tls.groups import X25519Offer
 from stack.tls.hello import ServerHello, parse_client_hello, parse_server_hello
 from stack.tls.messages import parse_certificate, parse_certificate_verify
 from stack.tls.schedule import KeySchedule
-from stack.tls.signatures import server_content, verify
+from stack.tls.signatures import client_content, server_content, verify
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +24,10 @@ def trace(trace_of: Any) -> Any:
 
 @pytest.fixture
 def schedule(trace: Any) -> KeySchedule:
+    return schedule_of(trace)
+
+
+def schedule_of(trace: Any) -> KeySchedule:
     """A key schedule at ServerHello."""
     offer = X25519Offer(
         X25519PrivateKey.from_private_bytes(bytes.fromhex(trace.fields("client", "create an ephemeral")["private key"]))
@@ -77,6 +81,32 @@ def test_the_trace_s_certificate_verify_is_valid_and_no_other(trace: Any, schedu
         verify(key, scheme, bytes((signature[0] ^ 1,)) + signature[1:], content)
     with pytest.raises(HandshakeError, match="illegal_parameter"):
         verify(key, 0x0403, signature, content)
+
+
+def test_client_and_server_prove_themselves_in_the_trace_of_section_6(trace_of: Any) -> None:
+    trace = trace_of(6)
+    schedule = schedule_of(trace)
+    client_secret, server_secret = schedule.derive(b"c hs traffic"), schedule.derive(b"s hs traffic")
+    flight = ("EncryptedExtensions", "CertificateRequest", "Certificate", "CertificateVerify", "Finished")
+    contents = {"server": server_content, "client": client_content}
+    for who, names, secret in (("server", flight, server_secret), ("client", flight[2:], client_secret)):
+        for name in names:
+            message = trace.message(who, name)
+            if name == "CertificateRequest":
+                assert 0x0804 in messages.parse_certificate_request(message[4:])
+            elif name == "CertificateVerify":
+                leaf = parse_certificate(trace.message(who, "Certificate")[4:], ())[0]
+                key: Any = load_der_x509_certificate(leaf).public_key()
+                scheme, signature = parse_certificate_verify(message[4:])
+                verify(key, scheme, signature, contents[who](schedule.transcript_hash()))
+            elif name == "Finished":
+                assert messages.encode_finished(schedule.verify_data(secret)) == message
+            schedule.add_message(message)
+        if who == "server":
+            schedule.enter_master()
+            assert schedule.derive(b"c ap traffic") == trace.secret('derive secret "tls13 c ap')
+            assert schedule.derive(b"s ap traffic") == trace.secret('derive secret "tls13 s ap')
+    assert schedule.derive(b"res master") == trace.secret('derive secret "tls13 res', who="client")
 
 
 def test_the_trace_s_client_hello_is_parsed(trace: Any) -> None:
