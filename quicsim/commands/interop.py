@@ -1,7 +1,10 @@
 """`quicsim interop`: the interop runner's test cases."""
 
-from collections.abc import Callable, Iterable
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Final
 
 import typer
@@ -9,40 +12,73 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from quicsim.commands.exits import BAD_INPUT, FAILED, INTERRUPTED, OK, Failure, errors
+from quicsim.interop import real
 from quicsim.interop.cases import BY_ABBREVIATION, CASES, Case
+from quicsim.interop.endpoints import OURS, known_endpoints
 from quicsim.interop.matrix import Matrix
+from quicsim.interop.peers import Peer, Role
+from quicsim.interop.real import Pair
 from quicsim.interop.results import Result
 from quicsim.interop.virtual import run_case
 from quicsim.outputs import OutputDirectory
+from stack.errors import ConfigError
 
 _OUTPUT: Final = Console(soft_wrap=True)
+_ALL: Final = "all"
+
+OnResult = Callable[[Result], object]
 
 
 def interop(
     virtual: Annotated[
         bool, typer.Option("--virtual", help="Our stack on both sides, in a simulated network and virtual time.")
     ] = False,
+    client: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME,...", help='Programs as clients; "all" for all.', show_default=OURS),
+    ] = None,
+    server: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME,...", help='Programs as servers; "all" for all.', show_default=OURS),
+    ] = None,
+    ours: Annotated[bool, typer.Option("--ours", help="Only pairs that our stack belongs to, on either side.")] = False,
     case: Annotated[
         list[str] | None,
-        typer.Option("--case", metavar="CASE,...", help="Such as H,DC,L1.", show_default="all"),
+        typer.Option("--case", metavar="CASE,...", help="Such as H,DC,L1.", show_default=_ALL),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the first run of each case.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Cases at once, of those in real time.")] = 1,
+    endpoints: Annotated[
+        Path | None, typer.Option(help="TOML file that names further programs.", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Directory for captures, key logs and what programs say.", show_default="none is kept"),
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="File for the results, as JSON.")] = None,
     html_file: Annotated[Path | None, typer.Option("--html", help="File for the matrix, as a web page.")] = None,
     markdown_file: Annotated[Path | None, typer.Option("--markdown", help="File for the matrix, as Markdown.")] = None,
 ) -> None:
     """Run the QUIC interop runner's test cases, and check what was sent as the runner does.
 
-    Exit codes: 0 nothing failed; 1 something did; 2 wrong arguments; 130 interrupted.
+    Between programs on this machine in real time, over a relay; or with --virtual in a simulated network. Exit codes: 0
+    nothing failed; 1 something did; 2 wrong arguments; 130 interrupted.
     """
     cases = _cases(case)
     results: list[Result] = []
     interrupted = False
     try:
-        results.extend(_shown(len(cases), (run_case(each, seed) for each in cases)))
+        if virtual:
+            _refuse_with_virtual(client, server, endpoints)
+            note = f"in virtual time, seed {seed}"
+            _run_virtual(cases, seed, results)
+        else:
+            note = f"in real time over loopback, seed {seed}"
+            work = [(pair, each) for pair in _pairs(client, server, endpoints, ours) for each in cases]
+            _run_real(work, jobs, out, seed, results)
     except KeyboardInterrupt:
         interrupted = True
-    matrix = Matrix(results, f"in virtual time, seed {seed}")
+    matrix = Matrix(results, note)
     _OUTPUT.print(matrix.table() if results else "", matrix.summary, sep="\n")
     _write(json_file, matrix.as_json)
     _write(html_file, matrix.as_html)
@@ -51,6 +87,53 @@ def interop(
         errors.print("quicsim: interrupted: these are the results so far")
         raise typer.Exit(INTERRUPTED)
     raise typer.Exit(FAILED if matrix.failures else OK)
+
+
+def _run_virtual(cases: list[Case], seed: int, results: list[Result]) -> None:
+    with _progress(len(cases), results) as on_result:
+        for case in cases:
+            on_result(run_case(case, seed))
+
+
+def _run_real(work: list[tuple[Pair, Case]], jobs: int, out: Path | None, seed: int, results: list[Result]) -> None:
+    with TemporaryDirectory(prefix="quicsim-") as scratch, _progress(len(work), results) as on_result:
+        directory = Path(scratch) if out is None else OutputDirectory(out).path.resolve()
+        try:
+            asyncio.run(real.run_all(work, jobs, directory, seed, on_result))
+        finally:
+            order = {(pair.client.name, pair.server.name, each.name): i for i, (pair, each) in enumerate(work)}
+            results.sort(key=lambda result: order[result.client, result.server, result.case.name])
+
+
+def _refuse_with_virtual(client: object, server: object, endpoints: object) -> None:
+    if client or server or endpoints:
+        raise Failure(
+            BAD_INPUT, "--virtual: must be without --client, --server and --endpoints: it has no programs"
+        )
+
+
+def _pairs(clients: list[str] | None, servers: list[str] | None, endpoints: Path | None, ours: bool) -> list[Pair]:
+    """Return the pairs that are asked for. Raises Failure."""
+    try:
+        known = known_endpoints(endpoints)
+    except ConfigError as error:
+        raise Failure(BAD_INPUT, str(error)) from None
+    pairs = [
+        Pair(one, other)
+        for one in _peers("--client", clients, Role.CLIENT, known)
+        for other in _peers("--server", servers, Role.SERVER, known)
+    ]
+    return [pair for pair in pairs if OURS in (pair.client.name, pair.server.name)] if ours else pairs
+
+
+def _peers(option: str, given: list[str] | None, role: Role, known: dict[str, Peer]) -> list[Peer]:
+    names = [name.strip() for part in given or [OURS] for name in part.split(",")]
+    if _ALL in names:
+        return [peer for peer in known.values() if role in peer.roles]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise Failure(BAD_INPUT, f"{option} {', '.join(unknown)}: must be of {', '.join(known)}, or {_ALL}")
+    return [known[name] for name in dict.fromkeys(names)]
 
 
 def _cases(given: list[str] | None) -> list[Case]:
@@ -65,14 +148,19 @@ def _cases(given: list[str] | None) -> list[Case]:
     return [each for each in CASES if each.abbreviation in wanted]
 
 
-def _shown(total: int, results: Iterable[Result]) -> Iterable[Result]:
-    """Yield results, and show on a terminal how far they are."""
+@contextmanager
+def _progress(total: int, results: list[Result]) -> Iterator[OnResult]:
+    """Give what takes results, and show on a terminal how far they are."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=total)
-        for result in results:
-            progress.update(task, advance=1, description=f"{result.case.abbreviation} {result.status.value}")
-            yield result
+
+        def on_result(result: Result) -> None:
+            results.append(result)
+            what = f"{result.client} {result.server} {result.case.abbreviation} {result.status.value}"
+            progress.update(task, advance=1, description=what)
+
+        yield on_result
 
 
 def _write(path: Path | None, content: Callable[[], str]) -> None:

@@ -182,12 +182,17 @@ class RealNet:
         credentials: Credentials | None,
         *,
         host: str | None = None,
+        also: Iterable[Address] = (),
         alpn: Iterable[str] = DEFAULT_ALPN,
         **options: Any,
     ) -> Listener:
-        """Take connections on `port`, or a free one if it is 0, of `host` or of all addresses; see `Net`."""
+        """Take connections on `port`, or a free one if it is 0, of `host` or of all addresses; see `Net`.
+
+        `also` are further addresses to receive at, such as one that is announced as the preferred address.
+        """
         config = server_config(credentials, alpn, LATE_TIMERS | options)
         sockets = [UdpSocket(host, port)] if host is not None else _on_all_addresses(port)
+        sockets += [UdpSocket(*address) for address in also]
         carrier = Carrier(self._loop, sockets, self._tap)
         listener = Listener(carrier.new_future, carrier.addresses[0], lambda: carrier.driver.stop_accepting())
         self._drive(carrier, config, listener.put)
