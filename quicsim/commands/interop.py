@@ -107,9 +107,7 @@ def _run_real(work: list[tuple[Pair, Case]], jobs: int, out: Path | None, seed: 
 
 def _refuse_with_virtual(client: object, server: object, endpoints: object) -> None:
     if client or server or endpoints:
-        raise Failure(
-            BAD_INPUT, "--virtual: must be without --client, --server and --endpoints: it has no programs"
-        )
+        raise Failure(BAD_INPUT, "--virtual: must be without --client, --server and --endpoints: it has no programs")
 
 
 def _pairs(clients: list[str] | None, servers: list[str] | None, endpoints: Path | None, ours: bool) -> list[Pair]:

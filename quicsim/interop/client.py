@@ -43,6 +43,11 @@ OPTIONS: Final[dict[str, dict[str, Any]]] = {
 }
 TESTCASES: Final = frozenset(OPTIONS)
 
+DEFAULT_PORT: Final = 443
+
+Fetch = Callable[[str, Callable[[bytes], object]], Coroutine[Any, Any, int]]
+"""Fetches a path and hands over what comes."""
+
 _PARALLEL: Final = 256  # requests at a time; the server's limit of streams may hold back more
 _TICKET_CHECKS: Final = 50
 _TICKET_INTERVAL: Final = "100ms"
@@ -72,7 +77,7 @@ def parse_request(url: str) -> Request:
     name = parts.path.rpartition("/")[2] if host else ""
     if not host or parts.scheme != "https" or not name or name in (".", ".."):
         raise ConfigError(f"request {url!r}: must be a URL of the form https://HOST[:PORT]/NAME")
-    return Request(host, port or 443, parts.path, name)
+    return Request(host, port or DEFAULT_PORT, parts.path, name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,11 +146,12 @@ class Client:
         )
 
     async def _fetch_all(self, net: Net, conn: Connection, requests: Sequence[Request]) -> None:
-        if self.testcase == "zerortt":
+        if self.testcase == "zerortt" and self.protocol == HQ:
             await self._fetch_gathered(net, conn, requests)
             return
+        fetch = _hq_fetcher(conn) if self.protocol == HQ else _h3_fetcher(net, conn, self.requests[0])
         left = iter(requests)
-        jobs: list[Callable[[], Coroutine[Any, Any, None]]] = [partial(self._work, conn, left)]
+        jobs: list[Callable[[], Coroutine[Any, Any, None]]] = [partial(self._work, fetch, left)]
         jobs *= min(_PARALLEL, len(requests))
         if self.testcase == "keyupdate":
             jobs.append(conn.update_keys)
@@ -164,10 +170,29 @@ class Client:
         with self.out.binary(request.name) as file:
             await hq.receive(stream, file.write)
 
-    async def _work(self, conn: Connection, left: Iterator[Request]) -> None:
+    async def _work(self, fetch: Fetch, left: Iterator[Request]) -> None:
         """Fetch files as long as there are some."""
         for request in left:
-            await self._receive(request, await hq.request(conn, request.path))
+            with self.out.binary(request.name) as file:
+                await fetch(request.path, file.write)
+
+
+def _hq_fetcher(conn: Connection) -> Fetch:
+    return partial(hq.fetch, conn)
+
+
+def _h3_fetcher(net: Net, conn: Connection, first: Request) -> Fetch:
+    from quicsim import h3  # an extra, which only this needs
+
+    client = h3.Client(net, conn, first.host if first.port == DEFAULT_PORT else f"{first.host}:{first.port}")
+
+    async def fetch(path: str, write: Callable[[bytes], object]) -> int:
+        response, size = await h3.fetch(client, path, write)
+        if response.status != h3.OK:
+            raise TransferFailed(f"{path}: the server answers {response.phrase}")
+        return size
+
+    return fetch
 
 
 async def _collect_sessions(net: Net, conn: Connection, sessions: list[bytes]) -> None:

@@ -4,6 +4,7 @@ import shlex
 import shutil
 import sys
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -18,7 +19,7 @@ class Ours(Peer):
     """This implementation."""
 
     name: ClassVar = OURS
-    protocols: ClassVar = (HQ,)
+    protocols: ClassVar = (HQ, H3) if find_spec("pylsqpack") else (HQ,)
     testcases: ClassVar = {Role.CLIENT: client.TESTCASES, Role.SERVER: server.TESTCASES}
 
     def missing(self) -> str | None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from quicsim import hq
+from quicsim.files import Files, Served
 from quicsim.interop.cases import HQ
 from quicsim.net import Net
 from stack.tls.certificates import Credentials
@@ -44,4 +45,13 @@ async def serve(
 ) -> None:
     """Serve the files below `root` for ever, as `testcase` asks for; `options` go to `Net.listen`."""
     listener = await net.listen(port, credentials, alpn=(protocol,), **{"retry": "never"} | OPTIONS[testcase] | options)
-    await hq.serve(net, listener, root, lambda _: None)
+    if protocol == HQ:
+        await hq.serve(net, listener, root, _ignore)
+    else:
+        from quicsim import h3  # an extra, which only this needs
+
+        await h3.Server(net, h3.file_handler(net, Files(root), _ignore)).serve(listener)
+
+
+def _ignore(_: Served) -> None:
+    """Nobody wants to know what was served."""
