@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from typer.core import TyperGroup
 
 from quicsim.commands import experiments, perf
+from quicsim.commands import plan as plans
 from quicsim.commands.agent import agent
 from quicsim.commands.certs import certs
 from quicsim.commands.exits import BAD_INPUT, FAILED, INTERRUPTED, OK, Failure, errors
@@ -21,6 +22,7 @@ from quicsim.commands.interop import interop
 from quicsim.commands.ping import ping
 from quicsim.commands.relay import relay
 from quicsim.commands.serve import serve
+from quicsim.commands.sweep import sweep
 from quicsim.outputs import OutputDirectory, OutputError
 from quicsim.plan import Plan, PlanError, load_plan
 from quicsim.requirements import Index, Report, RequirementsError, Results, ids_in_code
@@ -56,6 +58,8 @@ app.command()(agent)
 app.command()(ping)
 app.command()(relay)
 app.command()(interop)
+app.command()(sweep)
+app.add_typer(plans.app, name="plan")
 app.add_typer(perf.app, name="perf")
 app.add_typer(experiments.app, name="experiments")
 

@@ -96,7 +96,11 @@ class Run:
         try:
             for task in self._tasks:
                 outcome.results.append(simulation.run(task, plan.duration))
+            if not self._tasks:
+                simulation.run(until=plan.duration)
             outcome.now = simulation.now
+            for flow in simulation.traffic.values():
+                flow.stop()
             simulation.run(until=max(plan.duration, simulation.now))  # the connections close
         except KeyboardInterrupt:
             outcome.interrupted = True
@@ -114,20 +118,15 @@ class Run:
 
     def _build(self) -> None:
         plan, simulation = self.plan, self._simulation
-        for name, host in plan.hosts.items():
-            simulation.host(name, host.addresses)
+        build_network(plan, simulation)
+        for name in plan.hosts:
             if name in self._recording.captures:
                 simulation.tap(name, self._recording.captures[name].datagram)
             if self._progress is not None:
                 simulation.tap(name, self._count)
-        for nat in plan.nats:
-            simulation.nat(nat.inside, nat.outside, **nat.options)
-        for link in plan.links:
-            up, down = ([element.build() for element in elements] for elements in (link.up, link.down))
-            a, b = link.between
-            joined = simulation.link(a, b, up, down)
-            self._add_direction(joined.a.name, joined.b.name, up)
-            self._add_direction(joined.b.name, joined.a.name, down)
+        for link in simulation.links.values():
+            self._add_direction(link.a.name, link.b.name, link.up.elements)
+            self._add_direction(link.b.name, link.a.name, link.down.elements)
         for action in plan.actions:
             schedule(action, simulation)
         served: set[tuple[str, int]] = set()
@@ -139,6 +138,8 @@ class Run:
                 simulation.spawn(application.server, server, test_certificate(), port=application.port, **options)
             options = plan.stack | plan.hosts[application.client].stack
             self._tasks.append(simulation.spawn(application.client, _client, application, options))
+        for flow in plan.traffic:
+            flow.build(simulation)
 
     def _add_direction(self, sender: str, receiver: str, elements: list[Element]) -> None:
         """Note what is known of a way between hosts; of several ways none has the capacity or the queue."""
@@ -187,6 +188,20 @@ class Run:
             for name, figure in figures.items():
                 with self._out.binary(f"{name}{suffix}.png") as file:
                     plot.save(figure, file.write)
+
+
+def build_network(plan: Plan, simulation: Simulation) -> None:
+    """Make a plan's hosts, routers, NATs and links. Raises ValueError when they can't be."""
+    for name, host in plan.hosts.items():
+        simulation.host(name, host.addresses)
+    for router in plan.routers:
+        simulation.router(router)
+    for nat in plan.nats:
+        simulation.nat(nat.inside, nat.outside, **nat.options)
+    for link in plan.links:
+        up, down = ([element.build() for element in elements] for elements in (link.up, link.down))
+        a, b = link.between
+        simulation.link(a, b, up, down, cost=link.cost)
 
 
 async def _client(net: Net, application: ApplicationPlan, options: dict[str, Any]) -> Result:

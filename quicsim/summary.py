@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
-from typing import Final
+from typing import Any, Final
 
 from rich.table import Table
 
@@ -13,6 +13,7 @@ from quicsim.metrics import ConnectionSummary
 from quicsim.run import Flow, Outcome
 from quicsim.series import NS_PER_S
 from quicsim.simulation import Simulation
+from quicsim.traffic import Flow as CrossTraffic
 
 _MS: Final = 1e6  # ns
 
@@ -27,8 +28,13 @@ def program_version() -> str:
 
 def summary_json(outcome: Outcome, files: list[str]) -> str:
     """Return the summary as JSON: the same text for the same plan and seed. Durations are in ns, rates in bit/s."""
+    return json.dumps(summary(outcome) | {"files": sorted(files)}, indent=2, ensure_ascii=False) + "\n"
+
+
+def summary(outcome: Outcome) -> dict[str, Any]:
+    """Return the summary as JSON has it, without the names of files."""
     simulation = outcome.simulation
-    record = {
+    return {
         "quicsim": program_version(),
         "plan": outcome.plan.name,
         "description": outcome.plan.description,
@@ -44,10 +50,9 @@ def summary_json(outcome: Outcome, files: list[str]) -> str:
             for application, result in zip(outcome.plan.applications, outcome.results, strict=True)
         ],
         "connections": [_flow(flow, outcome.now) for flow in outcome.flows],
+        "traffic": [_traffic(flow) for flow in simulation.traffic.values()],
         "links": list(_links(simulation)),
-        "files": sorted(files),
     }
-    return json.dumps(record, indent=2, ensure_ascii=False) + "\n"
 
 
 def _goodput(result: Result) -> dict[str, float]:
@@ -61,6 +66,17 @@ def _flow(flow: Flow, now: int) -> dict[str, object]:
         "connection": flow.sender.connection,
         "capacity": capacity,
         "ends": [asdict(end.summary(now)) for end in ends],
+    }
+
+
+def _traffic(flow: CrossTraffic) -> dict[str, object]:
+    return {
+        "name": flow.name,
+        "kind": flow.kind,
+        "sent": flow.sent,
+        "received": flow.received,
+        "received_bytes": flow.received_bytes,
+        "goodput": flow.goodput,
     }
 
 

@@ -5,6 +5,8 @@ from quicsim.plan.elements import ElementPlan, parse_elements
 from quicsim.plan.errors import PlanError
 from quicsim.plan.load import load_plan, parse_plan
 from quicsim.plan.model import ApplicationPlan, CapturePlan, HostPlan, LinkPlan, NatPlan, Plan
+from quicsim.plan.sweep import SweepRun, sweep_runs
+from quicsim.plan.traffic import TrafficPlan
 
 __all__ = [
     "ActionPlan",
@@ -18,7 +20,10 @@ __all__ = [
     "Plan",
     "PlanError",
     "RebindPlan",
+    "SweepRun",
+    "TrafficPlan",
     "load_plan",
     "parse_elements",
     "parse_plan",
+    "sweep_runs",
 ]

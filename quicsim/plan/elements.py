@@ -101,6 +101,14 @@ def parse_elements(text: str) -> list[ElementPlan]:
     return plans
 
 
+def element_text(element: ElementPlan) -> str:
+    """Return an element in short, such as "rate 10Mbps"; long arguments are left out."""
+    arguments = [str(value) for value in element.positional]
+    arguments += [f"{name}={value}" for name, value in element.named.items()]
+    text = " ".join([element.kind, *arguments])
+    return text if len(text) <= 30 else f"{element.kind} …"
+
+
 def toml_value(text: str) -> object:
     """Return what a TOML value stands for; what is none stands for itself."""
     try:

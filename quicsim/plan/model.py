@@ -13,6 +13,8 @@ from quicsim.plan.actions import ActionPlan, Duration, IpAddress, MigratePlan, a
 from quicsim.plan.elements import ElementPlan, element_plan
 from quicsim.plan.errors import choose
 from quicsim.plan.options import Table, application_arguments, stack_options
+from quicsim.plan.ranges import sweep_values
+from quicsim.plan.traffic import TrafficPlan
 from quicsim.qlog import Profile
 
 Size = Annotated[int, BeforeValidator(size_in_bytes)]  # bytes, or text such as "10MiB"
@@ -55,18 +57,22 @@ class NatPlan(Table):
 
 
 class LinkPlan(Table):
-    """A link between two hosts or addresses of theirs: elements from the first to the second (`up`), and back."""
+    """A link between two hosts, addresses of theirs, or routers: elements from the first to the second, and back.
+
+    Ways through routers are those with the least sum of `cost`.
+    """
 
     between: Annotated[list[str], Field(min_length=2, max_length=2)]
     up: Elements = Field(default_factory=list)
     down: Elements = Field(default_factory=list)
+    cost: Annotated[int, Field(ge=1)] = 1
 
     @model_validator(mode="after")
     def _can_be_built(self) -> Self:
         for direction, elements in (("up", self.up), ("down", self.down)):
             arrange(direction, [element.build() for element in elements])
         if self.between[0] == self.between[1]:
-            raise ValueError("between: must be two different hosts")
+            raise ValueError("between: must be two different hosts or routers")
         return self
 
 
@@ -114,9 +120,11 @@ class CapturePlan(Table):
 
 
 class Plan(Table):
-    """A run: hosts, links between them and NATs before them, applications on them, and actions at set times.
+    """A run: hosts, routers, links between them and NATs before them, applications on them, and actions at set times.
 
-    `duration` limits the virtual time; `check` watches the invariants of `quicsim.invariants`.
+    `traffic` runs beside the applications until they are done, or without any until it stops itself. `duration` limits
+    the virtual time; `check` watches the invariants of `quicsim.invariants`. `sweep` has values by path for
+    `quicsim sweep`; a single run takes none of them.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -127,13 +135,21 @@ class Plan(Table):
     stack: StackOptions = Field(default_factory=dict)  # of all hosts
     capture: CapturePlan = CapturePlan()
     hosts: dict[str, HostPlan]
+    routers: list[str] = Field(default_factory=list)
     nats: list[NatPlan] = Field(default_factory=list)
     links: Annotated[list[LinkPlan], Field(min_length=1)]
-    applications: Annotated[list[ApplicationPlan], Field(min_length=1)]
+    applications: list[ApplicationPlan] = Field(default_factory=list)
+    traffic: list[TrafficPlan] = Field(default_factory=list)
     actions: Actions = Field(default_factory=list)
+    sweep: Annotated[dict[str, list[Any]], BeforeValidator(sweep_values)] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _known_hosts(self) -> Self:
+        if not self.applications and not self.traffic:
+            raise ValueError("applications: is missing: must be one at least, or traffic")
+        for i, router in enumerate(self.routers):
+            if router in self.hosts or router in self.routers[:i]:
+                raise ValueError(f"routers.{i}: must have another name, {router!r} is there already")
         ends = [*self.hosts, *(address for host in self.hosts.values() for address in host.addresses)]
         outside: list[str] = []  # of the NATs so far
         for i, nat in enumerate(self.nats):
@@ -141,10 +157,16 @@ class Plan(Table):
             outside += nat.outside
         for i, link in enumerate(self.links):
             for end in link.between:
-                _check(f"links.{i}.between", "host or address", end, ends)
+                known = [*ends, *self.routers]
+                _check(
+                    f"links.{i}.between", "host, router or address" if self.routers else "host or address", end, known
+                )
         for i, application in enumerate(self.applications):
             _check(f"applications.{i}.server", "host", application.server, self.hosts)
             _check(f"applications.{i}.client", "host", application.client, self.hosts)
+        for i, flow in enumerate(self.traffic):
+            _check(f"traffic.{i}.source", "host", flow.source, self.hosts)
+            _check(f"traffic.{i}.destination", "host or address", flow.destination, ends)
         return self
 
     @model_validator(mode="after")

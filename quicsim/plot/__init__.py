@@ -6,6 +6,18 @@ from quicsim.plot.paths import paths
 from quicsim.plot.sequence import sequence
 from quicsim.plot.style import save
 from quicsim.plot.throughput import throughput
+from quicsim.plot.topology import topology
 from quicsim.plot.validation import path_validation
 
-__all__ = ["Curve", "Panel", "congestion", "curves", "path_validation", "paths", "save", "sequence", "throughput"]
+__all__ = [
+    "Curve",
+    "Panel",
+    "congestion",
+    "curves",
+    "path_validation",
+    "paths",
+    "save",
+    "sequence",
+    "throughput",
+    "topology",
+]
