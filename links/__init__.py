@@ -30,6 +30,7 @@ from links.taildrop import TailDrop
 from links.tap import Tap
 from links.trace import Trace
 from links.variabledelay import VariableDelay
+from links.watch import Watcher
 
 __all__ = [
     "DROPPED",
@@ -82,4 +83,5 @@ __all__ = [
     "TokenBucket",
     "Trace",
     "VariableDelay",
+    "Watcher",
 ]

@@ -61,6 +61,9 @@ class TokenBucket(Server):
         self.idle_at = leaves_at = at + wait
         return leaves_at
 
+    def capacity(self, until: int) -> float:
+        return 8 * self.bucket.burst + self.bucket.rate * until / 10**9
+
 
 class Policer(Element):
     """Drops what exceeds `rate` (bit/s or text) by more than a burst of `burst` (bytes or text); delays nothing.

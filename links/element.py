@@ -139,6 +139,10 @@ class Server(Element):
     idle_at: int
     overhead: int
 
+    @abstractmethod
+    def capacity(self, until: int) -> float:
+        """Return how many bits it can send from the start to `until` (ns), if it is never idle."""
+
 
 class Queue(Element):
     """Base of the elements that decide what waits for a Server; they stand beside it in a link's list.

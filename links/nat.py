@@ -89,6 +89,11 @@ class Nat:
         self._by_outside: dict[Address, _Mapping] = {}
 
     @property
+    def address(self) -> str:
+        """The outside address that new mappings get."""
+        return self._address
+
+    @property
     def mappings(self) -> dict[Address, Address]:
         """The inside address of each outside one, of all mappings that were not forgotten yet."""
         return {mapping.outside: mapping.inside for mapping in self._by_outside.values()}

@@ -7,6 +7,7 @@ from typing import Final
 
 from links.datagram import Datagram
 from links.element import DROPPED, Element, Forward, Queue, Randomness, Schedule, Server
+from links.watch import Receive, Watched, Watcher
 
 
 class Pipeline:
@@ -56,14 +57,38 @@ class Pipeline:
                 stages.append([])
         if len(stages) > 1 and not stages[-1]:
             stages.pop()
-        self._stages: Final = [tuple(element.receive for element in stage) for stage in stages]
+        self._stages: list[tuple[Receive, ...]] = [tuple(element.receive for element in stage) for stage in stages]
+        self._first = self._stages[0]
         self._last: Final = len(stages) - 1
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell a watcher what becomes of each datagram; see `links.watch`. Raises ValueError when some came already."""
+        if self.sent:
+            raise ValueError(f"link {self.name}: must be watched before its first datagram")
+        watched = Watched(watcher, self._lose)
+        self._lose = watched.lose
+        place = iter(self.elements)
+        self._stages = [tuple(watched.receive(next(place), receive) for receive in stage) for stage in self._stages]
+        self._first = self._stages[0]
 
     def send(self, datagram: Datagram, now: int) -> None:
         """Put a datagram into the link at `now`, which never lies before an earlier call's."""
         self.sent += 1
         self.sent_bytes += datagram.size
-        self._enter(0, datagram, now)
+        at = now
+        for receive in self._first:  # as `_enter` does, which this saves calling
+            now = at
+            at = receive(datagram, now)
+            if at < 0:
+                if at == DROPPED:
+                    self._drop(datagram, now)
+                return
+        if self._last:
+            self._schedule(at, self._enter, 1, datagram, at)
+        else:
+            self.delivered += 1
+            self.delivered_bytes += datagram.size
+            self._deliver(datagram, at)
 
     def _enter(self, stage: int, datagram: Datagram, now: int) -> None:
         at = now

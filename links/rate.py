@@ -37,3 +37,6 @@ class Rate(Server):
         elapsed, self._remainder = divmod(work, self.rate)
         self.idle_at = leaves_at = start + elapsed
         return leaves_at
+
+    def capacity(self, until: int) -> float:
+        return self.rate * until / 10**9

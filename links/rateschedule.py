@@ -58,6 +58,18 @@ class RateSchedule(Server):
         self.idle_at = at + elapsed
         return self.idle_at
 
+    def capacity(self, until: int) -> float:
+        if self.period_ns is None:
+            return self._within(until)
+        rounds, rest = divmod(until, self.period_ns)
+        return rounds * self._within(self.period_ns) + self._within(rest)
+
+    def _within(self, until: int) -> float:
+        """Return the bits that can be sent in the first `until` ns of the schedule."""
+        ends = [*self.times[1:], until]
+        spans = (min(end, until) - at for at, end in zip(self.times, ends, strict=True))
+        return sum(rate * max(0, span) for rate, span in zip(self.rates, spans, strict=True)) / 10**9
+
     def _advance(self, now: int) -> int | None:
         """Go to the step that holds at `now`; return when it ends (ns), None for never."""
         if self.period_ns is not None and now - self._cycle_at >= self.period_ns:

@@ -53,6 +53,10 @@ class Trace(Server):
         self.idle_at = (rounds * self.period + self.times[index]) * _MS
         return self.idle_at
 
+    def capacity(self, until: int) -> float:
+        rounds, phase = divmod(until // _MS, self.period)
+        return 8 * self.opportunity * (rounds * len(self.times) + bisect_right(self.times, phase))
+
 
 def _times(trace: str | Iterable[int]) -> tuple[int, ...]:
     """Return the opportunities of a trace in ms."""

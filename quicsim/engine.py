@@ -7,35 +7,19 @@ instead of being cancelled.
 """
 
 from collections.abc import Callable, Coroutine, Generator
+from heapq import heappop, heappush
 from typing import Any, Final, Generic, TypeVar
 
 import simpy
-from simpy.core import EmptySchedule
-from simpy.events import NORMAL, URGENT, Event
+from simpy.events import NORMAL, Event
 
 T = TypeVar("T")
+
+_CALL: Final = 5  # length of a call's entry in the queue
 
 
 class DeadlockError(RuntimeError):
     """Nothing is left to happen, and the awaited task is not done."""
-
-
-class _Call(Event):
-    """A callback in SimPy's queue, cheaper than a Timeout."""
-
-    _ok = True
-    _value = None
-
-    def __init__(self, callback: Callable[..., object], arguments: tuple[object, ...]) -> None:
-        # Event.__init__ only sets `env`, which a call has no use for, and an empty list of callbacks.
-        self.callbacks = [_run]
-        self.callback = callback
-        self.arguments = arguments
-
-
-def _run(call: Event) -> None:
-    assert isinstance(call, _Call)
-    call.callback(*call.arguments)
 
 
 class Future(Generic[T]):
@@ -93,6 +77,10 @@ class Engine:
 
     def __init__(self) -> None:
         self._environment: Final = simpy.Environment()
+        # SimPy's own queue and counter. Its entries are (time, priority, count, event); a call has callback, arguments
+        # in the place of the event, which saves making one for each datagram.
+        self._queue: Final[list[Any]] = self._environment._queue
+        self._count: Final = self._environment._eid
         self._tasks: dict[Task[Any], None] = {}  # the running ones, in order of their start
 
     @property
@@ -102,10 +90,9 @@ class Engine:
 
     def schedule(self, at: int, callback: Callable[..., object], *arguments: object) -> None:
         """Call `callback(*arguments)` at `at` (ns). Raises ValueError when that is past."""
-        delay = at - self.now
-        if delay < 0:
+        if at < self._environment._now:
             raise ValueError(f"can't schedule for {at} ns: it is {self.now} ns already")
-        self._environment.schedule(_Call(callback, arguments), NORMAL, delay)
+        heappush(self._queue, (at, NORMAL, next(self._count), callback, arguments))
 
     def future(self, what: str) -> Future[Any]:
         """Return a future that processes of this engine can await."""
@@ -131,27 +118,30 @@ class Engine:
             raise ValueError(f"can't run until {until} ns: it is {self.now} ns already")
         if task is not None:
             task.awaited = True
-        environment = self._environment
-        peek, step = environment.peek, environment.step
-        try:
-            while (task is None or not task.done()) and (until is None or peek() <= until):
-                step()
-        except EmptySchedule:
-            pass
+        self._run(task, float("inf") if until is None else until)
         if task is not None and task.done():
             return task.result()
         stuck = None if task is None else self._stuck(task, until)
         if until is not None:
-            self._advance(until)
+            self._environment._now = until  # before which nothing is left to happen
         if stuck is not None:
             raise stuck
         return None
 
-    def _advance(self, now: int) -> None:
-        """Set the clock to `now`, before which nothing is left to happen."""
-        if now > self.now:
-            self._environment.schedule(_Call(int, ()), URGENT, now - self.now)
-            self._environment.step()
+    def _run(self, task: Task[Any] | None, until: float) -> None:
+        """Let things happen until a task is done, or up to a time, or until nothing is left."""
+        environment, queue = self._environment, self._queue
+        step = environment.step
+        while queue and (task is None or not task.done()):
+            entry = queue[0]
+            if entry[0] > until:
+                return
+            if len(entry) == _CALL:
+                heappop(queue)
+                environment._now = entry[0]
+                entry[3](*entry[4])
+            else:
+                step()
 
     def _stuck(self, task: Task[Any], until: int | None) -> Exception:
         if until is not None and self._environment.peek() != float("inf"):

@@ -4,17 +4,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from links import Element, HoldingQueue, Rate, TailDrop
+from links import HoldingQueue, Pipeline, Rate, TailDrop
 from quicsim.actions import schedule
 from quicsim.applications import APPLICATIONS, Result
 from quicsim.certificates import test_certificate
 from quicsim.engine import Task
+from quicsim.link_metrics import LinkMetrics, NetworkMetrics
 from quicsim.metrics import ConnectionMetrics
 from quicsim.net import Net
 from quicsim.outputs import OutputDirectory
 from quicsim.plan import ApplicationPlan, Plan, PlanError
 from quicsim.recording import Recording
-from quicsim.series import Series
 from quicsim.simulation import Simulation
 from stack.observer import Observer
 
@@ -22,16 +22,17 @@ Progress = Callable[[int, int], object]  # virtual time in ns, stream bytes rece
 
 _PROGRESS_DATAGRAMS: Final = 256  # between calls of a Progress
 _VALIDATIONS: Final = 5  # changes of path that get a figure each
+_QUEUES: Final = 4  # links whose queues are in the figure of queues
 _NO_LIMIT: Final = 1 << 40  # bytes; a queue's limit above is none
 
 
 @dataclass(frozen=True)
 class Direction:
-    """One direction of a link: its capacity in bit/s, if limited, and its queue's limit (bytes) and length."""
+    """One direction of a link: its capacity in bit/s, if limited, its queue's limit (bytes) and the link's name."""
 
     capacity: int | None
     queue_limit: int | None
-    queue: Series | None
+    link: str
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Outcome:
     plan: Plan
     simulation: Simulation
     flows: list[Flow] = field(default_factory=list)
+    network: NetworkMetrics | None = None
     results: list[Result | None] = field(default_factory=list)
     now: int = 0
     failure: str = ""
@@ -110,7 +112,7 @@ class Run:
         outcome.results += [None] * (len(self._tasks) - len(outcome.results))
         if not outcome.failure and not all(result is None or result.verified for result in outcome.results):
             outcome.failure = "what an application received differs from what was sent"
-        outcome.flows = self._flows()
+        outcome.flows, outcome.network = self._flows(), self._recording.network
         self._recording.finish()
         if plan.capture.plots:
             self._plot(outcome.flows)
@@ -125,8 +127,9 @@ class Run:
             if self._progress is not None:
                 simulation.tap(name, self._count)
         for link in simulation.links.values():
-            self._add_direction(link.a.name, link.b.name, link.up.elements)
-            self._add_direction(link.b.name, link.a.name, link.down.elements)
+            self._add_direction(link.a.name, link.b.name, link.up)
+            self._add_direction(link.b.name, link.a.name, link.down)
+        self._recording.watch(simulation)
         for action in plan.actions:
             schedule(action, simulation)
         served: set[tuple[str, int]] = set()
@@ -141,10 +144,10 @@ class Run:
         for flow in plan.traffic:
             flow.build(simulation)
 
-    def _add_direction(self, sender: str, receiver: str, elements: list[Element]) -> None:
+    def _add_direction(self, sender: str, receiver: str, way: Pipeline) -> None:
         """Note what is known of a way between hosts; of several ways none has the capacity or the queue."""
         several = (sender, receiver) in self._directions
-        self._directions[sender, receiver] = Direction(None, None, None) if several else _direction(elements)
+        self._directions[sender, receiver] = Direction(None, None, "") if several else _direction(way)
 
     def _count(self, *_: object) -> None:
         self._datagrams += 1
@@ -168,15 +171,20 @@ class Run:
     def _plot(self, flows: list[Flow]) -> None:
         from quicsim import plot  # here: it takes a second to import, and most commands draw nothing
 
+        network = self._recording.network
+        busiest = [] if network is None else _busiest(network)
+        if busiest:
+            with self._out.binary("queues.png") as file:
+                plot.save(plot.queues(busiest), file.write)
         for number, flow in enumerate(flows, 1):
             suffix = f"-{number}" if number > 1 else ""
-            way = flow.direction or Direction(None, None, None)
+            way = flow.direction or Direction(None, None, "")
+            link = None if network is None else network.links.get(way.link)
+            queue = link.queues[0].length() if link is not None and link.queues else None
             figures = {
                 "congestion": plot.congestion(flow.sender),
                 "sequence": plot.sequence(flow.sender, flow.receiver),
-                "throughput": plot.throughput(
-                    flow.receiver, way.queue, capacity=way.capacity, queue_limit=way.queue_limit
-                ),
+                "throughput": plot.throughput(flow.receiver, queue, capacity=way.capacity, queue_limit=way.queue_limit),
             }
             if flow.sender.path_numbers != [0] or flow.receiver.path_numbers != [0]:
                 figures["paths"] = plot.paths(flow.sender)
@@ -217,14 +225,16 @@ async def _client(net: Net, application: ApplicationPlan, options: dict[str, Any
     )
 
 
-def _direction(elements: list[Element]) -> Direction:
-    """Return what is known of a direction, and sample its first queue from now on."""
-    rates = [element.rate for element in elements if isinstance(element, Rate)]
-    queues = [element for element in elements if isinstance(element, TailDrop | HoldingQueue)]
-    series: Series | None = None
-    limit: int | None = None
-    if queues:
-        series = Series("queued_bytes")
-        queues[0].on_queue = series.append
-        limit = queues[0].size_limit if queues[0].size_limit < _NO_LIMIT else None
-    return Direction(min(rates, default=None), limit, series)
+def _busiest(network: NetworkMetrics) -> list[LinkMetrics]:
+    """Return the links in whose queues datagrams waited longest in sum, if any did, in their order."""
+    waited = {name: sum(int(queue.sojourn.sum()) for queue in link.queues) for name, link in network.links.items()}
+    least = max(waited.values(), default=0) // 100 + 1
+    longest = sorted((name for name in waited if waited[name] >= least), key=lambda name: -waited[name])[:_QUEUES]
+    return [link for name, link in network.links.items() if name in longest]
+
+
+def _direction(way: Pipeline) -> Direction:
+    rates = [element.rate for element in way.elements if isinstance(element, Rate)]
+    queues = [element for element in way.elements if isinstance(element, TailDrop | HoldingQueue)]
+    limit = queues[0].size_limit if queues and queues[0].size_limit < _NO_LIMIT else None
+    return Direction(min(rates, default=None), limit, way.name)

@@ -12,7 +12,6 @@ from quicsim.applications import DatagramsResult, RequestsResult, Result, Transf
 from quicsim.metrics import ConnectionSummary
 from quicsim.run import Flow, Outcome
 from quicsim.series import NS_PER_S
-from quicsim.simulation import Simulation
 from quicsim.traffic import Flow as CrossTraffic
 
 _MS: Final = 1e6  # ns
@@ -51,7 +50,11 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         ],
         "connections": [_flow(flow, outcome.now) for flow in outcome.flows],
         "traffic": [_traffic(flow) for flow in simulation.traffic.values()],
-        "links": list(_links(simulation)),
+        "links": list(_links(outcome)),
+        "nats": [
+            {"inside": inside, "outside": nat.outside, "rebindings": nat.rebindings, "dropped": nat.dropped}
+            for inside, nat in simulation.nats.items()
+        ],
     }
 
 
@@ -80,8 +83,9 @@ def _traffic(flow: CrossTraffic) -> dict[str, object]:
     }
 
 
-def _links(simulation: Simulation) -> Iterator[dict[str, object]]:
-    for link in simulation.links.values():
+def _links(outcome: Outcome) -> Iterator[dict[str, object]]:
+    network = outcome.network
+    for link in outcome.simulation.links.values():
         for pipeline in (link.up, link.down):
             drops: dict[str, int] = {}
             for element in pipeline.elements:
@@ -94,6 +98,10 @@ def _links(simulation: Simulation) -> Iterator[dict[str, object]]:
                 "delivered": pipeline.delivered,
                 "delivered_bytes": pipeline.delivered_bytes,
                 "dropped": drops,
+                "dropped_by": {element.name: element.dropped for element in pipeline.elements if element.dropped},
+                "queues": [asdict(queue.summary(outcome.now)) for queue in network.links[pipeline.name].queues]
+                if network is not None
+                else None,
             }
 
 

@@ -3,6 +3,7 @@
 from quicsim.plot.congestion import congestion
 from quicsim.plot.curves import Curve, Panel, curves
 from quicsim.plot.paths import paths
+from quicsim.plot.queues import queues
 from quicsim.plot.sequence import sequence
 from quicsim.plot.style import save
 from quicsim.plot.throughput import throughput
@@ -16,6 +17,7 @@ __all__ = [
     "curves",
     "path_validation",
     "paths",
+    "queues",
     "save",
     "sequence",
     "throughput",

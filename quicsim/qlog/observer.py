@@ -46,6 +46,11 @@ class QlogObserver(Observer):
             writer.event(now, "scenario", {"name": self._title, "details": self._scenario})
         return ConnectionTrace(writer, self._profile)
 
+    def mark(self, now: int, kind: str, message: str) -> None:
+        """Note in all traces that are open what was done to the network."""
+        for writer in self._writers:
+            writer.event(now, "marker", {"type": kind, "message": message})
+
     def close(self) -> None:
         """Close all traces; later events go nowhere."""
         for writer in self._writers:

@@ -50,7 +50,13 @@ _QUIC_EVENTS: Final = {
     "timer_updated": ("recovery", "loss_timer_updated"),
     "packet_lost": ("recovery", "packet_lost"),
 }
-_OTHER_EVENTS: Final = {"scenario": "simulation", "warning": "loglevel"}
+_OTHER_EVENTS: Final = {
+    "scenario": "simulation",
+    "marker": "simulation",
+    "datagram_dropped": "simulation",
+    "queue_updated": "simulation",
+    "warning": "loglevel",
+}
 
 # Events written a second time, under their 0.3 name, in the dual profile: the viewer plots nothing else.
 _REPEATED: Final = ("recovery_metrics_updated",)
@@ -78,7 +84,7 @@ def event_names(profile: Profile) -> dict[str, tuple[str, ...]]:
 def header(profile: Profile, title: str, host: str, role: str, connection: str) -> dict[str, object]:
     """Return the first record of a trace.
 
-    `host` and `role` ("client" or "server") are the vantage point, `connection` the original destination
+    `host` and `role` ("client", "server" or "network") are the vantage point, `connection` the original destination
     connection ID in hexadecimal. Members that readers search for in the first bytes come first.
     """
     record: dict[str, object] = {}

@@ -4,6 +4,8 @@ Both use the same P-256 certificate, TLS_AES_128_GCM_SHA256, 1280-byte datagrams
 client pins the certificate and verifies the handshake's signature; aioquic's does not verify the certificate
 (CERT_NONE), but verifies the signature too.
 
+The last row is what the simulated network costs for each hop of a datagram, beside its limit.
+
 With `--real`, over UDP on the loopback interface, each with client and server on one asyncio event loop.
 """
 
@@ -11,11 +13,13 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 from tests.bench.aioquic_peer import Aioquic
+from tests.bench.hops import LIMIT, microseconds_per_hop
 from tests.bench.ours import Ours
 from tests.bench.real import RealAioquic, RealOurs
-from tests.bench.report import Case, compare, save, table
+from tests.bench.report import Case, compare, limited, save, table
 
 HANDSHAKES = 50  # per round
+HOP = "simulated network, a datagram's hop of one element"
 
 CASES = (
     Case(
@@ -69,6 +73,8 @@ def main() -> None:
     else:
         cases = [case for case in CASES if arguments.only in case.name]
         rows = [compare(case, Ours(), Aioquic(), arguments.rounds) for case in cases]
+        if arguments.only in HOP:
+            rows.append(limited(HOP, "µs", microseconds_per_hop, LIMIT, arguments.rounds))
     print(table(rows, Ours.name))
     save(rows, arguments.out)
 

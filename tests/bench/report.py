@@ -48,6 +48,16 @@ def compare(case: Case, ours: Named, peer: Named, rounds: int) -> Row:
     return Row(case.name, round(our_median, 2), round(peer_median, 2), peer.name, case.unit, round(ratio, 2))
 
 
+def limited(name: str, unit: str, measure: Callable[[], float], limit: float, rounds: int) -> Row:
+    """Measure a figure of ours that is to stay below a limit: the median of `rounds`."""
+    figures = []
+    for _ in range(rounds):
+        gc.collect()
+        figures.append(measure())
+    ours = median(figures)
+    return Row(name, round(ours, 2), limit, "limit", unit, round(limit / ours, 2))
+
+
 def table(rows: list[Row], ours_name: str) -> str:
     """Return the rows as text, one line each below a heading."""
     cells = [("case", ours_name, "peer", "", "unit", "ratio")]

@@ -82,7 +82,7 @@ def quantiles(count: int) -> Iterator[Row]:
         sample = delays(VariableDelay("50ms", "10ms", name), count)
         for q in (0.01, 0.1, 0.5, 0.9, 0.99):
             error = STANDARD_ERRORS * sqrt(q * (1 - q) / count) / density(q) + 1 / 4096 / density(q) / 2
-            expected = 50 + 10 * inverse(q)
+            expected = 50 + 10 * min(inverse(q), 32_767 / 8192)  # where the tables end
             model = f"VariableDelay(50 ms, 10 ms, {name})"
             yield Row(model, f"quantile {q} (ms)", float(np.quantile(sample, q)), expected, 10 * error)
 

@@ -75,6 +75,8 @@ def test_a_run_prints_its_summary_and_writes_its_results(plan, tmp_path):
         "client.pcapng",
         f"client_{cid}_client.sqlog",
         "congestion.png",
+        "network.sqlog",
+        "queues.png",
         "sequence.png",
         "server.pcapng",
         f"server_{cid}_server.sqlog",
