@@ -230,7 +230,8 @@ class AgentEngine:
                 )
             )
         if option == frames.EARLY_DATA:
-            return bytes((factory.early_data and (self._remembered is None or self._fits(self._remembered)),))
+            fits = self._remembered is None or self._check_parameters(self._remembered, self._local)
+            return bytes((factory.early_data and fits,))
         raise FrameError(f"the agent wants option {option}: there is no such")
 
     def _session_to_resume(self) -> bytes:
@@ -245,10 +246,6 @@ class AgentEngine:
             return b""
         self._session = session
         return blob
-
-    def _fits(self, remembered: bytes) -> bool:
-        """Whether 0-RTT may be accepted that goes by what we announced earlier."""
-        return self._check_parameters(remembered, self._local)
 
     def _on_set(self, frame: Frame) -> None:
         option, data = frame.about, frame.data

@@ -17,7 +17,9 @@ def agent(
     socket: Annotated[
         Path, typer.Option(metavar="PATH", help="Where consumers find the agent: a socket.", show_default=False)
     ],
-    config: Annotated[Path, typer.Option(metavar="FILE", help="TOML file of certificates, pre-shared keys and roots.")],
+    config: Annotated[
+        Path, typer.Option(metavar="FILE", help="TOML file of certificates, pre-shared keys, roots and policy.")
+    ],
 ) -> None:
     """Do TLS handshakes for QUIC connections of other processes, until Ctrl-C. Only this process reads the keys."""
     try:
