@@ -7,6 +7,7 @@ import asyncio
 import os
 import ssl
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -16,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 _MAX_DATA: Final = 1 << 20  # bytes: windows that files outgrow
 _MAX_STREAM_DATA: Final = 1 << 18
 _MAX_DATAGRAM: Final = 65_535
+_AT_A_TIME: Final = 100  # requests
 _KEY_UPDATE_AT: Final = 1 << 16  # bytes that a client has received
 _IDLE_TIMEOUT: Final = 60.0  # seconds
 
@@ -124,12 +126,22 @@ class Files:
         self.quic = quic
         self.transmit = transmit
         self.h3: Any = None
+        self._transmit_at: asyncio.Handle | None = None
         self._library = library
 
     def start_h3(self) -> None:
         """Speak HTTP/3 from now on if that is the protocol."""
         if self.h3 is None and self.job.is_h3:
             self.h3 = self._library.h3.H3Connection(self.quic)
+
+    def transmit_soon(self) -> None:
+        """Send what there is to send, once all that is to do now is done."""
+        if self._transmit_at is None:
+            self._transmit_at = asyncio.get_running_loop().call_soon(self._transmit)
+
+    def _transmit(self) -> None:
+        self._transmit_at = None
+        self.transmit()
 
     def take(self, event: Any) -> None:
         """Take an event of the connection."""
@@ -172,11 +184,15 @@ class Client(Files):
         self._update_keys = self.job.testcase == "keyupdate"
 
     async def fetch(self, urls: tuple[str, ...]) -> None:
-        """Fetch URLs at once. Raises RuntimeError when one does not come."""
+        """Fetch URLs, many at a time. Raises RuntimeError when one does not come."""
         self.start_h3()
-        streams = [self._request(url) for url in urls]
-        self.transmit()
-        for url, stream_id in zip(urls, streams, strict=True):
+        left = iter(urls)
+        await asyncio.gather(*(self._fetch_some(left) for _ in urls[:_AT_A_TIME]))
+
+    async def _fetch_some(self, urls: Iterator[str]) -> None:
+        for url in urls:
+            stream_id = self._request(url)
+            self.transmit_soon()
             await self._waiting[stream_id]
             self.job.save(url, bytes(self._received.pop(stream_id)))
 
@@ -226,7 +242,7 @@ class Server(Files):
         status = b"404" if content is None else b"200"
         self.h3.send_headers(stream_id, [(b":status", status)])
         self.h3.send_data(stream_id, content or b"", end_stream=True)
-        self.transmit()
+        self.transmit_soon()
 
     def data(self, stream_id: int, data: bytes, end: bool) -> None:
         if self.h3 is not None or stream_id % 4 != 0:
@@ -240,7 +256,7 @@ class Server(Files):
             else:
                 self.quic.send_stream_data(stream_id, content, end_stream=True)
             del self._requests[stream_id]
-            self.transmit()
+            self.transmit_soon()
 
 
 async def serve(job: Job, library: Library) -> None:
