@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export MPLBACKEND := Agg
 
-.PHONY: demo test lint bench soak experiments links-validation clean
+.PHONY: demo test lint bench soak experiments completion-times links-validation clean
 
 .venv/.ready: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -31,6 +31,9 @@ soak: .venv/.ready  ## 3,000 transfers over random networks; QUICSIM_SOAK=FIRST:
 experiments: .venv/.ready  ## every experiment in experiments/, and the table of measured and expected values
 	-$(BIN)/quicsim experiments run
 	$(BIN)/quicsim experiments report
+
+completion-times: .venv/.ready  ## 100 MB over a satellite link, in virtual time, against published times
+	$(BIN)/python -m tests.completion_times
 
 links-validation: .venv/.ready  ## every random link model against its closed form, a million datagrams each
 	$(BIN)/python -m tests.links_validation

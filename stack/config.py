@@ -106,6 +106,9 @@ class Config:
     congestion: str = "new_reno"
     initial_window: int | None = None  # bytes; None: ten datagrams or little less, as RFC 9002 section 7.2 recommends
     hystart: bool | None = None  # leave slow start by HyStart++ (RFC 9406); None: with "cubic" only
+    # On paths longer than 100 ms, raise the window in slow start to half of what the spacing of one burst's ACKs says
+    # that the path holds. No RFC has it; for experiments on satellite links.
+    jump_start: bool = False
     fast_convergence: bool = True  # "cubic": leave room for other flows (RFC 9438 section 4.7)
     pacing: bool = True
     ecn: bool = True  # mark packets ECT(0) on paths that carry marks (RFC 9000 section 13.4); marks are always reported

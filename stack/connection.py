@@ -533,7 +533,12 @@ class Connection:
             ecn=config.ecn,
             number=self._paths_made - 1,
             congestion_options=CongestionOptions(
-                config.initial_window, config.hystart, config.fast_convergence, config.pacing, self.rng
+                config.initial_window,
+                config.hystart,
+                config.fast_convergence,
+                config.jump_start,
+                config.pacing,
+                self.rng,
             ),
         )
 

@@ -20,6 +20,7 @@ from quicsim.outputs import OutputDirectory
 from quicsim.pcapng import HostCapture
 from quicsim.qlog import QlogObserver
 from quicsim.real.net import RealNet
+from stack.congestion import check_registered, registered
 from stack.errors import ConfigError
 from stack.observer import Observer
 from stack.tls.certificates import Anybody
@@ -51,6 +52,20 @@ Pcap: TypeAlias = Annotated[
 Timeout: TypeAlias = Annotated[
     float,
     typer.Option("--timeout", min=0.001, help="Seconds without an answer, but three probe timeouts, until giving up."),
+]
+
+
+def _registered(name: str) -> str:
+    try:
+        check_registered(name)
+    except ConfigError as error:
+        raise Failure(BAD_INPUT, str(error).replace("congestion =", "--congestion", 1)) from None
+    return name
+
+
+Congestion: TypeAlias = Annotated[
+    str,
+    typer.Option("--congestion", callback=_registered, help=f"How to send: {', '.join(registered())}."),
 ]
 
 # Paths of the real world mostly take more than the least that QUIC asks for

@@ -13,6 +13,7 @@ from quicsim.commands.exits import BAD_INPUT, Failure, connecting
 from quicsim.commands.options import (
     REAL_NETWORK,
     Ca,
+    Congestion,
     Insecure,
     KeyLogFile,
     Pin,
@@ -39,13 +40,14 @@ def server(
     host: Host = None,
     cert: Cert = None,
     key: Key = None,
+    congestion: Congestion = "new_reno",
     qlog: Qlog = None,
     keylog: KeyLogFile = None,
 ) -> None:
     """Serve `quicsim perf client` until Ctrl-C, and print a line for each connection that has ended."""
     shown = credentials(cert, key)
     with recorded_net("server", qlog, keylog) as net:
-        run_server(net, _serve, shown, host=host, port=port)
+        run_server(net, _serve, shown, host=host, port=port, congestion=congestion)
 
 
 async def _serve(net: RealNet, shown: Credentials, **options: Any) -> None:
@@ -88,6 +90,7 @@ def client(
     ca: Ca = None,
     pin: Pin = None,
     timeout: Timeout = 30.0,
+    congestion: Congestion = "new_reno",
     qlog: Qlog = None,
     keylog: KeyLogFile = None,
 ) -> None:
@@ -108,7 +111,7 @@ def client(
         datagram_size=datagram_size,
         interval_ns=round(NS_PER_S / rate),
     )
-    options = connection_options(insecure, ca, pin, timeout)
+    options = connection_options(insecure, ca, pin, timeout) | {"congestion": congestion}
     every_ns = None if as_json else round(interval * NS_PER_S)
     with recorded_net("client", qlog, keylog) as net:
         result = net.run(_measure, host, port, load, every_ns, options)

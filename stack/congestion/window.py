@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from stack.congestion.controller import MINIMUM_WINDOW, CongestionController, CongestionOptions
 from stack.congestion.hystart import HyStart, SlowStart
+from stack.congestion.packet_train import PacketTrain
 from stack.congestion.recovery_period import RecoveryPeriod
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class WindowController(CongestionController):
         "_hystart",
         "_kept_state",
         "_recovery",
+        "_train",
         "congestion_window",
         "ssthresh",
     )
@@ -39,6 +41,7 @@ class WindowController(CongestionController):
         self.ssthresh: int | None = None
         hystart = self.hystart_by_default if options.hystart is None else options.hystart
         self._hystart = HyStart(options.paced) if hystart else None
+        self._train = PacketTrain() if options.jump_start else None
         self._recovery = RecoveryPeriod()
         self._kept_state: tuple[Any, ...] | None = None  # before the last reduction; None: it can't be undone
 
@@ -85,7 +88,10 @@ class WindowController(CongestionController):
         elif self.ssthresh is None or self.congestion_window < self.ssthresh:
             # rfc9002:7.3.1:1
             growth = acked if self._hystart is None else self._hystart.growth(acked, self._datagram_size)
-            self._set_window(self.congestion_window + growth)
+            window = self.congestion_window + growth
+            if self._train is not None and self.ssthresh is None:
+                window = max(window, self._train.window(packets, rtt.min_rtt_ns, now))
+            self._set_window(window)
         else:
             self._avoid(acked, rtt, now)
 

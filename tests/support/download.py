@@ -39,7 +39,7 @@ class _Sender(Silent):
 
 
 class Download:
-    """`sizes` bytes, a stream each, asked for at once from the start of the connection on, checked by the invariants.
+    """`sizes` bytes, a stream each, asked for at once from the start of the connection on.
 
     `link` makes the elements of one direction; `down` those towards the client, if they differ. `finished_at` is the
     virtual time in ns at which the last byte has arrived, `first_at` that of the first one.
@@ -53,15 +53,14 @@ class Download:
         down: Callable[[], list[Element]] | None = None,
         *,
         seed: int = 1,
-        wait: str = "0s",
+        check: bool = True,
         **options: Any,
     ) -> None:
-        """`wait`: how long the client waits before it asks; `options`: fields of Config, for both ends."""
+        """`check`: watch the invariants, which takes its time; `options`: fields of Config, for both ends."""
         self.sizes = sizes
         self.options = options | {"congestion": congestion}
-        self._wait = wait
         self.sender = _Sender()
-        self.sim = quicsim.Simulation(seed=seed, check=True, observer=lambda _: self.sender)
+        self.sim = quicsim.Simulation(seed=seed, check=check, observer=lambda _: self.sender)
         self.down = (down or link)()
         self.sim.link("alice", "bob", up=link(), down=self.down)
         self.first_at = 0
@@ -94,7 +93,6 @@ class Download:
     async def _fetch(self, net: Net) -> list[int]:
         options = self.options | WINDOWS
         connection = await net.connect("bob", 4433, trust=quicsim.test_certificate(), **options)
-        await net.sleep(self._wait)
         streams = []
         for size in self.sizes:
             stream = await connection.open_stream()

@@ -74,6 +74,15 @@ def test_limits_that_do_not_fit_the_mode_are_refused(port: int) -> None:
         assert "ends with --time, or with --bytes (streams) or --count (the others)" in result.stderr
 
 
+def test_a_congestion_controller_may_be_chosen(port: int) -> None:
+    for name in ("cubic", "bbr"):
+        result = client(port, "--mode", "upload", "--bytes", 100_000, "--congestion", name, "--json")
+        assert (result.exit_code, json.loads(result.stdout)["bytes"]) == (exits.OK, 100_000)
+    result = client(port, "--congestion", "vegas")
+    assert result.exit_code == exits.BAD_INPUT
+    assert "--congestion 'vegas': must be one of bbr, cubic, new_reno, prague" in result.stderr
+
+
 def test_the_server_tells_what_it_did() -> None:
     command = [sys.executable, "-m", "quicsim", "perf", "server", "--port", "0", "--host", "127.0.0.1"]
     server = subprocess.Popen(
