@@ -192,11 +192,14 @@ def _outside(given: Sequence[str], setup: Setup, server: Address) -> Sequence[st
 
 
 def _rebinds(text: str, addresses: Sequence[str]) -> Iterator[Rebind]:
-    first, comma, period = text.partition(",")
+    first, comma, rest = text.partition(",")
     try:
-        return rebind_every(nanoseconds(first), nanoseconds(period) or 1 if comma else None, addresses)
+        start, period = nanoseconds(first), nanoseconds(rest) if comma else None
+        if period == 0:
+            raise ValueError("the period must be positive")
     except ValueError as error:
         raise Failure(BAD_INPUT, f'--rebind {text}: must be such as "1s" or "1s,5s": {error}') from None
+    return rebind_every(start, period, addresses)
 
 
 async def _run(

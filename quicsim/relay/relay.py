@@ -38,7 +38,7 @@ class Relay:
     of a client. The relay listens at `listen` (port 0: a free one); each client gets a socket of its own towards the
     server, at the first of the addresses `outside` (by default the one from which the server is reached), until it is
     idle for `idle_timeout`. `rebinds`, in order of time, and `rebind` change these sockets; what comes to the old ones
-    is dropped. `also` are further addresses to listen at, each with the server's address that it leads to.
+    is dropped. `also` are further addresses to listen at, each with another address of the server that it leads to.
 
     `tap` is called with CLIENT_SIDE or SERVER_SIDE, the time since 1970 (ns), RECEIVED or SENT (by the relay), and the
     datagram, before anything else happens to it.
@@ -61,13 +61,18 @@ class Relay:
         also: Iterable[tuple[Address, Address]] = (),
         ends: tuple[str, str] = ("client", "server"),
     ) -> None:
-        self._routes: Final = [(_checked(near), _checked(far)) for near, far in [(listen, server), *also]]
+        pairs = [(listen, server), *also]
+        self._routes: Final = {_checked(far): _checked(near) for near, far in pairs}
+        if len(self._routes) < len(pairs):
+            raise ValueError("also: must lead to different addresses of the server, else answers can't be told apart")
         self._tap: Final = tap
         self._rebinds: Final = iter(rebinds)
         self._numbers: Final = count()
         self._lateness: Final = Lateness()
         self._outside: Final = OutsideSockets(self._on_opened, self._on_closing)
         self._nat: Final = Nat(list(outside) or [local_host(server)], idle_timeout=idle_timeout, ports=self._new_port)
+        if any((":" in far) != (":" in self._nat.outside[0]) for far, _ in self._routes):
+            raise ValueError(f"outside {self._nat.outside[0]}: must be of the IP version of the server's addresses")
         self._link: Final = RelayedLink(
             up, down, nat=self._nat, seed=seed, ends=ends, to_server=self._to_server, to_client=self._to_client
         )
@@ -95,11 +100,13 @@ class Relay:
         self.close()
 
     def start(self) -> None:
-        """Listen, inside a running event loop. Raises OSError when an address can't be bound."""
+        """Listen, inside a running event loop. Raises OSError when an address of either side can't be bound."""
+        for host in self._nat.outside:
+            UdpSocket(host).close()
         self._loop = asyncio.get_running_loop()
         self._wake_up = WakeUp(self._loop, self._run)
         try:
-            for near, far in self._routes:
+            for far, near in self._routes.items():
                 udp = UdpSocket(*near, report_errors=False, timestamps=True)
                 udp.gso = False
                 self._fronts[far] = udp

@@ -13,7 +13,7 @@ PAIRS = [
     ("aioquic", "aioquic", HQ, "v2"),
     ("aioquic", "qh3", HQ, "resumption"),
     ("aioquic", "quic-go", HQ, "keyupdate"),
-    ("qh3", "aioquic", HQ, "zerortt"),
+    ("aioquic", "aioquic", HQ, "zerortt"),
     ("qh3", "qh3", H3, "http3"),
     ("ngtcp2", "ngtcp2", H3, "retry"),
     ("ngtcp2", "ngtcp2", H3, "zerortt"),

@@ -207,6 +207,8 @@ def test_what_can_not_be_relayed_is_told(tmp_path: Path) -> None:
         (["127.0.0.1", "--link", "a-b"], "--link and --set: are for a plan"),
         (["127.0.0.1", "--plan", plan, "--outside", "127.0.0.1"], "--outside: the plan's NAT has 2 addresses"),
         (["127.0.0.1", "--rebind", "often"], "--rebind often: must be such as"),
+        (["127.0.0.1", "--rebind", "1s,0s"], "--rebind 1s,0s: must be such as"),
+        (["127.0.0.1", "--outside", "::1"], "outside ::1: must be of the IP version of the server's addresses"),
         (["127.0.0.1", "--idle", "never"], "duration 'never': must be"),
         (["127.0.0.1", "--keylog", plan], "--keylog: is for the captures, and there is no --pcap"),
         (["127.0.0.1", "--pcap", plan / "x"], f"{plan / 'x'}: the output directory can't be made"),
@@ -218,6 +220,10 @@ def test_what_can_not_be_relayed_is_told(tmp_path: Path) -> None:
 
 def test_an_address_that_is_not_there_or_taken_is_told() -> None:
     assert refused("nowhere.invalid")[0] == exits.UNREACHABLE
+    assert refused("127.0.0.1", "--outside", "192.0.2.1") == (
+        exits.FAILED,
+        "UDP port 0 of 192.0.2.1: Cannot assign requested address",
+    )
     taken = UdpSocket("127.0.0.1")
     code, said = refused("127.0.0.1", "--listen", f"127.0.0.1:{taken.address[1]}")
     taken.close()

@@ -264,6 +264,8 @@ def test_what_can_not_be_is_told() -> None:
             Relay(server=("nowhere", 1))
         with pytest.raises(ValueError, match="port 70000"):
             Relay(server=("127.0.0.1", 70_000))
+        with pytest.raises(ValueError, match="different addresses of the server"):
+            Relay(server=server, also=[(("127.0.0.2", 0), server)])
         delay = Delay(1)
         with pytest.raises(ValueError, match="already in use"):
             Relay([delay], [delay], server=server)
