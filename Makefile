@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export MPLBACKEND := Agg
 
-.PHONY: demo test lint bench soak experiments completion-times links-validation clean
+.PHONY: demo test lint bench soak experiments completion-times links-validation pythons clean
 
 .venv/.ready: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -37,6 +37,9 @@ completion-times: .venv/.ready  ## 100 MB over a satellite link, in virtual time
 
 links-validation: .venv/.ready  ## every random link model against its closed form, a million datagrams each
 	$(BIN)/python -m tests.links_validation
+
+pythons: .venv/.ready  ## environments of the other versions of Python here, for the test that digests are the same in all
+	$(BIN)/python -m tests.support.pythons
 
 clean:
 	rm -rf build .venv
