@@ -82,10 +82,14 @@ async def _serve_stream(
             return
         path = await _request(stream)
         with files.open(path) as file:
-            while block := file.read(BLOCK):
-                await stream.write(block)
+            block = file.read(BLOCK)
+            while block:
+                following = file.read(BLOCK)
+                await stream.write(block, end=not following)  # the end goes with the last bytes
                 size += len(block)
-        await stream.finish()
+                block = following
+        if not size:
+            await stream.finish()
     except BadRequest as error:
         failure = str(error)
         _reset(stream, BAD_REQUEST)

@@ -160,10 +160,10 @@ class Sender:
             space.crypto.buffer.offer_again()
         crypto = space.crypto.buffer.pending
         is_application = space.index == 2
-        data = crypto or bool(
-            is_application
-            and (connection.control.owed or connection.streams.scheduler.ready or connection.datagrams.queued)
-        )
+        data = crypto or (is_application and self._has_application_data())
+        if space.probes and is_application and not data:
+            connection.recovery.repeat_in_probe(space, now)
+            data = self._has_application_data()
         if data:
             if self.builder.quota < path.mtu.size and not space.probes:  # rfc9002:7:3, rfc9002:7.5:1
                 data = False  # rfc9221:5.4:1
@@ -204,6 +204,10 @@ class Sender:
         if draft.size < SMALL_PAYLOAD:
             self._pad_small(draft)
         return draft
+
+    def _has_application_data(self) -> bool:
+        connection = self._connection
+        return bool(connection.control.owed or connection.streams.scheduler.ready or connection.datagrams.queued)
 
     def _write_application_frames(self, draft: Draft, room: int, now: int) -> None:
         """Add owed control frames, datagrams and stream data, at most `room` bytes with what is there."""

@@ -36,7 +36,8 @@ OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "keyupdate": _V1,
     "ecn": _V1,
     "ipv6": _V1,
-    "v2": {"versions": (VERSION_1, VERSION_2)},
+    # Some servers go by the client's preference
+    "v2": {"versions": (VERSION_2, VERSION_1), "original_version": VERSION_1},
     "rebind-port": _V1,
     "rebind-addr": _V1,
     "connectionmigration": _V1,

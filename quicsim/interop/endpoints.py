@@ -13,6 +13,7 @@ from quicsim.interop.peers import H3, HQ, PEERS, Peer, Role, Setting
 from stack.errors import ConfigError
 
 OURS: Final = "quicsim"
+STAYING: Final = ("qh3", "quic-go", "quinn", "chromium")  # clients that leave a server's preferred address alone
 
 
 class Ours(Peer):

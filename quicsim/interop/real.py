@@ -22,7 +22,7 @@ from quicsim.interop import checks
 from quicsim.interop.cases import Case
 from quicsim.interop.checks import CheckFailed, Evidence
 from quicsim.interop.dissect import dissect
-from quicsim.interop.endpoints import OURS
+from quicsim.interop.endpoints import OURS, STAYING
 from quicsim.interop.material import Material, make_certificates, make_files
 from quicsim.interop.peers import UNSUPPORTED, Peer, Role, Setting
 from quicsim.interop.peers.peer import CERTIFICATE, KEY, ROOT
@@ -67,7 +67,7 @@ async def run_case(pair: Pair, case: Case, directory: Path, seed: int = 1) -> Re
                 goodputs.append(checks.goodput(evidence))
     except NotThere as reason:
         return Result(*names, case, Status.UNSUPPORTED, str(reason))
-    except CheckFailed as failure:
+    except (CheckFailed, OSError, RuntimeError) as failure:  # the latter two: a program can't be run, or built
         return Result(*names, case, Status.FAILED, str(failure), duration_s=time.monotonic() - started_at)
     return Result(*names, case, Status.PASSED, "", tuple(goodputs), time.monotonic() - started_at)
 
@@ -85,6 +85,8 @@ def _protocol(pair: Pair, case: Case) -> str:
         missing = peer.missing()
         if missing:
             raise NotThere(f"not installed: {missing}")
+    if case.network.second_address and pair.client.name in STAYING:
+        raise NotThere(f"{pair.client.name} does not move to the address that a server prefers")
     if case.cross_traffic:
         raise NotThere("a TCP flow beside QUIC is there in virtual time only")
     if case.network.second_address and pair.server.name != OURS:
@@ -152,21 +154,21 @@ class _Rig:
         """Record what passes the relay as the host on that side of it sees it."""
         self.recordings[side].datagram(side, at, SENT if direction == RECEIVED else RECEIVED, datagram)
 
-    def evidence(self) -> Evidence:
-        """Dissect what was recorded, and keep it as captures."""
-        client, server = self.recordings[CLIENT_SIDE], self.recordings[SERVER_SIDE]
-        for role in Role:
-            log = self.directory / role.value / "keys.log"
-            lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-            for recording in (client, server):
-                recording.add_secrets(lines)
-        for recording in (client, server):
+    def save(self) -> None:
+        """Write what was recorded, with the secrets of both programs, into captures."""
+        logs = [self.directory / role.value / "keys.log" for role in Role]
+        lines = [line for log in logs if log.exists() for line in log.read_text(errors="replace").splitlines()]
+        for recording in self.recordings.values():
+            recording.add_secrets(lines)
             with (self.directory / f"{recording.host}.pcapng").open("wb") as file:
                 recording.save(file.write)
+
+    def evidence(self) -> Evidence:
+        """Dissect what was saved."""
         material = self.material
         return Evidence(
-            dissect(client, at_client=True),
-            dissect(server, at_client=False),
+            dissect(self.recordings[CLIENT_SIDE], at_client=True),
+            dissect(self.recordings[SERVER_SIDE], at_client=False),
             material.www,
             material.downloads,
             material.names,
@@ -175,6 +177,15 @@ class _Rig:
 
 async def _run_once(pair: Pair, case: Case, directory: Path, seed: int) -> Evidence:
     rig = _Rig(case, directory, seed)
+    try:
+        await _exchange(pair, case, rig)
+    finally:
+        rig.save()
+    return rig.evidence()
+
+
+async def _exchange(pair: Pair, case: Case, rig: _Rig) -> None:
+    """Let the client fetch the files from the server, through the relay. Raises CheckFailed and NotThere."""
     server: Address = (rig.host, _free_port(rig.host))
     also: list[tuple[Address, Address]] = []
     parameters = ""
@@ -189,7 +200,7 @@ async def _run_once(pair: Pair, case: Case, directory: Path, seed: int) -> Evide
             case.network.down(),
             server=server,
             listen=(rig.host, 0),
-            seed=seed,
+            seed=rig.seed,
             rebinds=_rebinds(case),
             tap=rig.tap,
             outside=[rig.host] if case.network.rebind != "address" else _OUTSIDE,
@@ -199,7 +210,6 @@ async def _run_once(pair: Pair, case: Case, directory: Path, seed: int) -> Evide
             urls = [f"https://localhost:{relay.address[1]}/{name}" for name in rig.material.names]
             setting = rig.setting(Role.CLIENT, relay.address[1], "", *urls)
             await _fetch(pair.client, setting, case)
-    return rig.evidence()
 
 
 async def _fetch(peer: Peer, setting: Setting, case: Case) -> None:

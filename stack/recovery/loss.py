@@ -382,6 +382,10 @@ class LossRecovery:
                 if other.crypto.buffer.pending:
                     other.probes = space.probes
 
+    def repeat_in_probe(self, space: PacketNumberSpace, now: int) -> None:
+        """Offer once more what is in flight: for a second probe, when everything has found room in the first."""
+        self._offer_in_flight(space, now)
+
     def _offer_in_flight(self, space: PacketNumberSpace, now: int) -> None:
         for packet in space.to_repeat(PROBES_PER_TIMEOUT, self.pto_count - 1):
             for sent in packet.frames:

@@ -66,6 +66,22 @@ def test_probes_go_beyond_a_full_window_count_in_flight_and_carry_new_data() -> 
     assert max(new) > offset
 
 
+@pytest.mark.requirement("rfc9002:6.2.4:6")
+def test_both_probes_carry_what_finds_room_in_one() -> None:
+    """So that what was lost need not wait for another timeout if the first probe is lost too."""
+    pair = Pair()
+    client, _ = pair.established()
+    stream_id = client.open_stream()
+    assert stream_id is not None
+    pair.drop = lambda datagram: datagram.to_server
+    client.write(stream_id, b"little", True)
+    pair.flush()
+    sent = probes(pair, client)
+    assert [[frame for frame in probe.frames if isinstance(frame, StreamFrame)] for probe in sent] == [
+        [StreamFrame(stream_id, 0, b"little", True)]
+    ] * 2
+
+
 @pytest.mark.requirement("rfc9000:13.2.7:1")
 def test_padded_acks_that_fill_the_window_are_acknowledged_when_data_waits() -> None:
     """Packets with PADDING count as in flight, but a peer need not acknowledge what is no more than that."""
