@@ -156,11 +156,11 @@ class Bbr(CongestionController):
         if app_limited:
             sampler.on_app_limited(self._in_flight + sum([packet.size for packet in packets]))
         sample = self._sample = sampler.on_acked(packets, rtt.min_rtt_ns, now)
-        if sample.snapshot is None:
-            return
         if not self._rtt_seen and rtt.first_sample_at is not None:
             self._rtt_seen = True
             self._pacing_rate = self._initial_rate(rtt.smoothed_rtt_ns)
+        if sample.snapshot is None:
+            return
         if self._recovery.active and packets[-1].sent_at > self._recovery.started_at:
             self._recovery.active = False
             self.congestion_window = max(self.congestion_window, self._prior_window)
