@@ -165,7 +165,7 @@ class Sender:
             connection.recovery.repeat_in_probe(space, now)
             data = self._has_application_data()
         if data:
-            if self.builder.quota < path.mtu.size and not space.probes:  # rfc9002:7:3, rfc9002:7.5:1
+            if self.builder.quota < path.mtu.size and not space.probes:  # rfc9002:7:3, rfc9002:7.5:1, rfc9406:3:1
                 data = False  # rfc9221:5.4:1
                 self._on_held_back(path)
                 self._unblock(space, path)

@@ -86,7 +86,6 @@ class WindowController(CongestionController):
         if app_limited:  # rfc9002:7.8:1
             self._on_app_limited(now)
         elif self.ssthresh is None or self.congestion_window < self.ssthresh:
-            # rfc9002:7.3.1:1
             growth = acked if self._hystart is None else self._hystart.growth(acked, self._datagram_size)
             window = self.congestion_window + growth
             if self._train is not None and self.ssthresh is None:
@@ -100,7 +99,7 @@ class WindowController(CongestionController):
         if self._recovery.covers(sent_at):
             return False
         self._recovery.begin(now)
-        self._leave_hystart()
+        self._leave_hystart()  # and slow start, since ssthresh is set: rfc9002:7.3.1:1
         self._kept_state = None
         self._reduce(now)
         return True
