@@ -42,15 +42,17 @@ class Timeline:
 class WakeUp:
     """Calls `callback()` at a time of `time.monotonic_ns`, by a timer of the kernel where there is one (Linux).
 
-    The event loop's own timers are late by up to a millisecond, since it waits for whole ones.
+    The event loop's own timers, which it uses elsewhere or without `kernel_timer`, are late by up to a millisecond.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, callback: Callable[[], object], *, kernel_timer: bool = True
+    ) -> None:
         self._loop = loop
         self._callback = callback
         self._at: int | None = None
         self._handle: asyncio.TimerHandle | None = None
-        self._timer = _open_timer()
+        self._timer = _open_timer() if kernel_timer else None
         if self._timer is not None:
             loop.add_reader(self._timer, self._on_timer)
 
@@ -77,8 +79,11 @@ class WakeUp:
         self._on_time()
 
     def _on_time(self) -> None:
-        self._at = None
-        self._callback()
+        at, self._at = self._at, None
+        if at is not None and time.monotonic_ns() < at:
+            self.set(at)  # the event loop rounds
+        else:
+            self._callback()
 
     def close(self) -> None:
         """Never call again."""
