@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from quicsim.connection import Connection, Listener
 from quicsim.net import Net, together
@@ -83,10 +83,83 @@ class Measurement:
         return 8 * self.size * NS_PER_S / self.duration_ns if self.duration_ns else 0.0
 
 
+class Progress(Protocol):
+    """How far a measurement is."""
+
+    @property
+    def size(self) -> int:
+        """Bytes so far."""
+        ...
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended."""
+        ...
+
+
+@dataclass(slots=True)
+class Sum:
+    """The measurements of several connections as one, which lasts as long as the longest."""
+
+    parts: list[Measurement]
+
+    @property
+    def size(self) -> int:
+        """Bytes so far, of all."""
+        return sum(part.size for part in self.parts)
+
+    @property
+    def done(self) -> bool:
+        """Whether all have ended."""
+        return all(part.done for part in self.parts)
+
+    def total(self) -> Measurement:
+        """Return what all have counted together; the handshake's time is the mean."""
+        parts = self.parts
+        total = Measurement(
+            handshake_ns=sum(part.handshake_ns for part in parts) // len(parts),
+            duration_ns=max(part.duration_ns for part in parts),
+            size=self.size,
+            sent=sum(part.sent for part in parts),
+            done=self.done,
+        )
+        for part in parts:
+            total.latencies_ns += part.latencies_ns
+        return total
+
+
 async def serve(net: Net, listener: Listener, on_served: Callable[[Served], object]) -> None:
     """Do as clients ask, for ever; `on_served` is told of every connection that has ended."""
     while True:
         net.spawn(_serve_connection, await listener.accept(), on_served)
+
+
+async def connect_all(
+    net: Net, connect: Callable[[], Coroutine[Any, Any, Connection]], measurements: list[Measurement], at_a_time: int
+) -> list[Connection]:
+    """Make a connection for each of `measurements`, with no more than `at_a_time` handshakes at once.
+
+    Raises what `connect` raises, once no handshake is under way any more.
+    """
+    waiting = measurements[::-1]
+    connections: list[Connection] = []
+
+    async def work() -> None:
+        while waiting:
+            measurement = waiting.pop()
+            started_at = net.now
+            connection = await connect()
+            connections.append(connection)
+            await connection.established()
+            measurement.handshake_ns = net.now - started_at
+
+    try:
+        await together(net, *[work] * min(at_a_time, len(measurements)))
+    except BaseException:
+        for connection in connections:
+            connection.close()
+        raise
+    return connections
 
 
 async def measure(net: Net, conn: Connection, load: Load, measurement: Measurement) -> None:
@@ -103,7 +176,7 @@ async def measure(net: Net, conn: Connection, load: Load, measurement: Measureme
 
 
 async def intervals(
-    net: Net, measurement: Measurement, interval_ns: int, on_interval: Callable[[int, int, int], object]
+    net: Net, measurement: Progress, interval_ns: int, on_interval: Callable[[int, int, int], object]
 ) -> None:
     """Tell `on_interval` how many bytes came or went in each interval: its start and end in ns, and the bytes."""
     started_at, counted, since = net.now, measurement.size, 0

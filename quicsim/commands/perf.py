@@ -1,7 +1,9 @@
 """`quicsim perf`: throughput, requests and datagrams between two machines."""
 
 import json
+import resource
 import time
+from functools import partial
 from statistics import quantiles
 from typing import Annotated, Any, Final
 
@@ -24,12 +26,15 @@ from quicsim.commands.options import (
     recorded_net,
 )
 from quicsim.commands.serve import Cert, Host, Key, Port, credentials, run_server
+from quicsim.net import together
 from quicsim.perf import Load, Measurement, Mode
 from quicsim.real.net import RealNet
 from stack.tls.certificates import Credentials
 
 NS_PER_S: Final = 10**9
 NS_PER_MS: Final = 10**6
+_OTHER_FILES: Final = 100
+_KEEP_ALIVE: Final[dict[str, Any]] = {"keep_alive_ms": 10_000}  # a connection may have to wait for the others
 
 app = typer.Typer(no_args_is_help=True, help="Measure throughput, requests and datagrams (ALPN perf).")
 
@@ -74,12 +79,16 @@ def client(
     mode: Annotated[Mode, typer.Option(help="What to measure.")] = Mode.DOWNLOAD,
     seconds: Annotated[float, typer.Option("--time", min=0.001, help="How long, in seconds.")] = 10.0,
     size: Annotated[
-        int | None, typer.Option("--bytes", min=1, help="How many bytes instead, in all.", show_default=False)
+        int | None, typer.Option("--bytes", min=1, help="How many bytes instead, of all streams.", show_default=False)
     ] = None,
     count: Annotated[
         int | None, typer.Option(min=1, help="How many requests or datagrams instead.", show_default=False)
     ] = None,
-    streams: Annotated[int, typer.Option(min=1, help="Streams at a time.")] = 1,
+    streams: Annotated[int, typer.Option(min=1, help="Streams at a time, of each connection.")] = 1,
+    connections: Annotated[
+        int, typer.Option(min=1, help="Connections, each with all of this, once they are all there.")
+    ] = 1,
+    handshakes: Annotated[int, typer.Option(min=1, help="Handshakes at a time.")] = 32,
     request_size: Annotated[int, typer.Option(min=8, help="Bytes of a request.")] = 100,
     response_size: Annotated[int, typer.Option(min=0, help="Bytes of a response.")] = 1_000,
     datagram_size: Annotated[int, typer.Option(min=8, help="Bytes of a datagram.")] = 1_000,
@@ -112,37 +121,61 @@ def client(
         interval_ns=round(NS_PER_S / rate),
     )
     options = connection_options(insecure, ca, pin, timeout) | {"congestion": congestion}
+    allow_open_files(connections)
     every_ns = None if as_json else round(interval * NS_PER_S)
     with recorded_net("client", qlog, keylog) as net:
-        result = net.run(_measure, host, port, load, every_ns, options)
+        result = net.run(_measure, host, port, load, (connections, handshakes), every_ns, options)
     print(json.dumps(result) if as_json else _text(result))
 
 
 async def _measure(
-    net: RealNet, host: str, port: int, load: Load, every_ns: int | None, options: dict[str, Any]
+    net: RealNet,
+    host: str,
+    port: int,
+    load: Load,
+    connections: tuple[int, int],
+    every_ns: int | None,
+    options: dict[str, Any],
 ) -> dict[str, Any]:
-    measurement = Measurement()
+    """Put the load on as many connections as are wanted, so many handshakes at a time, and return the figures."""
+    number, handshakes = connections
+    parts = [Measurement() for _ in range(number)]
+    connect = partial(net.connect, host, port, alpn=(perf.ALPN,), **perf.TAKE_DATAGRAMS, **_KEEP_ALIVE, **options)
     with connecting(f"{host}:{port}"):
-        started_at = net.now
-        conn = await net.connect(host, port, alpn=(perf.ALPN,), **perf.TAKE_DATAGRAMS, **options)
-        measurement.handshake_ns = net.now - started_at
+        started_at, cpu_before = net.now, time.process_time()
+        conns = await perf.connect_all(net, connect, parts, handshakes)
+        connected_at, cpu_connected = net.now, time.process_time()
         try:
             if every_ns is not None:
-                net.spawn(perf.intervals, measurement, every_ns, _show_interval)
-            cpu = time.process_time()
-            await perf.measure(net, conn, load, measurement)
-            cpu = time.process_time() - cpu
+                net.spawn(perf.intervals, perf.Sum(parts), every_ns, _show_interval)
+            jobs = [partial(perf.measure, net, conn, load, part) for conn, part in zip(conns, parts, strict=True)]
+            await together(net, *jobs)
         finally:
-            conn.close()
-    rtt = conn.path.rtt
-    return _result(load, measurement) | {
-        "cpu_seconds": cpu,
-        "packets_sent": conn.stats.packets_sent,
-        "packets_received": conn.stats.packets_received,
-        "packets_lost": conn.stats.packets_lost,
+            for conn in conns:
+                conn.close()
+    cpu_after = time.process_time()
+    rtt = conns[0].path.rtt
+    return _result(load, perf.Sum(parts).total()) | {
+        "connections": number,
+        "connecting_seconds": (connected_at - started_at) / NS_PER_S,
+        "connecting_cpu_seconds": cpu_connected - cpu_before,
+        "cpu_seconds": cpu_after - cpu_connected,
+        "packets_sent": sum(conn.stats.packets_sent for conn in conns),
+        "packets_received": sum(conn.stats.packets_received for conn in conns),
+        "packets_lost": sum(conn.stats.packets_lost for conn in conns),
         "smoothed_rtt_ms": rtt.smoothed_rtt_ns / NS_PER_MS,
         "min_rtt_ms": rtt.min_rtt_ns / NS_PER_MS,
     }
+
+
+def allow_open_files(connections: int) -> None:
+    """Each connection has a socket of its own: raise the limit of open files as far as need be. Raises Failure."""
+    needed = connections + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and needed > hard:
+        raise Failure(BAD_INPUT, f"--connections {connections}: must be {hard - _OTHER_FILES} at most (ulimit -Hn)")
+    if soft != resource.RLIM_INFINITY and needed > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def _show_interval(since: int, until: int, size: int) -> None:
@@ -170,7 +203,10 @@ def _result(load: Load, measurement: Measurement) -> dict[str, Any]:
 
 
 def _text(result: dict[str, Any]) -> str:
-    text = (
+    text = ""
+    if result["connections"] > 1:
+        text += f"{result['connections']:,} connections in {result['connecting_seconds']:.3f} s\n"
+    text += (
         f"{result['mode']}: {result['bytes']:,} bytes in {result['seconds']:.3f} s, "
         f"{result['bits_per_second'] / 1e6:.2f} Mbit/s, CPU {result['cpu_seconds']:.3f} s, "
         f"handshake {result['handshake_ms']:.2f} ms, {result['packets_lost']} packets lost"
