@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import quicsim
-from links import Delay, Loss, Rate, TailDrop
+from links import Blackout, Delay, Loss, Rate, TailDrop
 from quicsim import Connection, Net, Simulation, hq
 from stack.errors import StreamReset
 
@@ -137,3 +137,27 @@ def test_a_reader_that_fails_stops_the_stream(root: Path) -> None:
     served: list[hq.Served] = []
     assert talk(root, client, served) == b""
     assert served[0].path == "/file"
+
+
+def test_a_network_that_is_down_for_20_s_delays_a_file_and_no_more(root: Path) -> None:
+    """Probes find the way back, twice as late as the outage was long at most, for each waits twice as long as the last.
+
+    Until then the connection lasts: its idle timeout is no less than three probe timeouts (RFC 9000 section 10.1).
+    """
+
+    async def server(net: Net) -> None:
+        listener = await net.listen(443, quicsim.test_certificate(), alpn=(hq.ALPN,))
+        await hq.serve(net, listener, root, lambda served: None)
+
+    async def client(net: Net) -> tuple[bytes, int]:
+        conn = await net.connect("bob", 443, trust=quicsim.test_certificate(), alpn=(hq.ALPN,))
+        content = await get(conn, "/file")
+        return content, net.now
+
+    sim = Simulation(seed=3)
+    up, down = ([Rate("10Mbps"), TailDrop(100_000), Delay("5ms"), Blackout("200ms", "20s")] for _ in range(2))
+    sim.link("alice", "bob", up=up, down=down)
+    sim.spawn("bob", server)
+    content, now = sim.run(sim.spawn("alice", client))
+    assert content == CONTENT
+    assert 20.2e9 < now < 2 * 20.2e9

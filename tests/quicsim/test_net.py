@@ -1,6 +1,7 @@
 """Applications over a net: streams, waiting, and what they are told when things end."""
 
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import quicsim
 from links import Delay, Rate
 from quicsim import Connection, Listener, Net, Simulation
 from stack.errors import ConfigError, ConnectionClosed, DatagramError, StreamError, StreamReset, StreamStopped
-from stack.events import DatagramAcked, DatagramLost
+from stack.events import DatagramAcked, DatagramLost, NewToken
 from stack.limits import MAX_UNREAD_DATAGRAMS
 
 MS = 1_000_000
@@ -431,3 +432,50 @@ def test_an_application_may_ask_for_fewer_acknowledgments() -> None:
         return conn.stats.packets_received
 
     assert talk(client, server, ack_frequency=True) < 100
+
+
+@pytest.mark.requirement("rfc9000:8.1.3:2", "rfc9000:8.1.3:9")
+def test_a_token_spares_the_next_connection_a_retry() -> None:
+    """The Retry costs a round trip of 20 ms; a token that belongs to another server is left alone."""
+
+    async def serve(net: Net) -> None:
+        listener = await net.listen(4433, quicsim.test_certificate(), retry="always", new_token=True)
+        while True:
+            await listener.accept()
+
+    async def connect(net: Net) -> list[int]:
+        tokens: list[NewToken | None] = [None]
+        durations = []
+        for other in (False, False, True):
+            token = tokens.pop()
+            if other and token is not None:
+                token = replace(token, server=("10.9.9.9", 4433))
+            started_at = net.now
+            conn = await net.connect("bob", 4433, trust=quicsim.test_certificate(), token=token)
+            durations.append((net.now - started_at) // (10 * MS))
+            tokens.append(await conn.token())
+            conn.close()
+        return durations
+
+    sim = Simulation(seed=5)
+    sim.link("alice", "bob", up=[Delay("10ms")], down=[Delay("10ms")])
+    sim.spawn("bob", serve)
+    assert sim.run(sim.spawn("alice", connect)) == [4, 2, 4]
+
+
+@pytest.mark.parametrize("when", ["before", "while"])
+def test_waiting_for_what_the_peer_does_not_want_ends(when: str) -> None:
+    async def client(net: Net, conn: Connection) -> int:
+        stream = await conn.open_stream()
+        await stream.write(bytes(4_000_000), end=True)
+        if when == "before":
+            await net.sleep("1s")
+        with pytest.raises(StreamStopped) as stopped:
+            await stream.wait_sent()
+        return stopped.value.code
+
+    async def server(net: Net, conn: Connection) -> None:
+        stream = await conn.accept_stream()
+        stream.stop(7)
+
+    assert talk(client, server, {"send_buffer": 8_000_000}) == 7

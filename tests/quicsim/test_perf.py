@@ -1,10 +1,13 @@
 """What `perf` measures, in simulation, where rates and delays are known."""
 
+from functools import partial
+
 import pytest
 
 import quicsim
 from links import Delay, Element, Loss, Rate, TailDrop
 from quicsim import Connection, Net, Simulation, perf
+from quicsim.net import together
 from quicsim.perf import Load, Measurement, Mode
 
 MS = 10**6
@@ -88,3 +91,31 @@ def test_datagrams_come_back_or_get_lost() -> None:
 def test_datagrams_end_in_time() -> None:
     measurement, _, _ = measure(Load(mode=Mode.DATAGRAMS, duration_ns=SECOND, interval_ns=10 * MS))
     assert (measurement.sent, len(measurement.latencies_ns)) == (100, 100)
+
+
+def test_many_connections_share_the_link() -> None:
+    """All are there before the first load begins, and their bytes are counted together."""
+
+    async def server(net: Net) -> None:
+        listener = await net.listen(4433, quicsim.test_certificate(), alpn=(perf.ALPN,))
+        await perf.serve(net, listener, lambda served: None)
+
+    async def client(net: Net) -> tuple[int, Measurement]:
+        parts = [Measurement() for _ in range(20)]
+        connect = partial(net.connect, "bob", 4433, trust=quicsim.test_certificate(), alpn=(perf.ALPN,))
+        conns = await perf.connect_all(net, connect, parts, at_a_time=4)
+        open_before = sum(conn.ended is None for conn in conns)
+        load = Load(size=100_000)
+        jobs = [partial(perf.measure, net, conn, load, part) for conn, part in zip(conns, parts, strict=True)]
+        await together(net, *jobs)
+        return open_before, perf.Sum(parts).total()
+
+    sim = Simulation(seed=5)
+    path = [[Rate("8Mbps"), TailDrop(64_000), Delay("10ms")] for _ in range(2)]
+    sim.link("alice", "bob", up=path[0], down=path[1])
+    sim.spawn("bob", server)
+    open_before, total = sim.run(sim.spawn("alice", client))
+    assert open_before == 20
+    assert (total.size, total.done) == (2_000_000, True)
+    assert 2 * SECOND < total.duration_ns < 4 * SECOND
+    assert 20 * MS < total.handshake_ns < 200 * MS

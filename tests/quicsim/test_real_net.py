@@ -1,12 +1,16 @@
 """The net of this machine: the coroutines of the simulation on UDP sockets."""
 
 import asyncio
+import contextlib
+import os
+import signal
 import time
 import warnings
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
+import uvloop
 
 import quicsim
 from quicsim import Net, RealNet
@@ -204,6 +208,54 @@ def test_a_client_whose_server_closes_is_told() -> None:
     net.spawn(hang_up, serving)
     with pytest.raises(ConnectionClosed, match="that will do"):
         net.run(fetch, "127.0.0.1", serving)
+
+
+def test_uvloop_works_too() -> None:
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def fetching(net: Net, serving: list[int]) -> int:
+        loops.append(asyncio.get_running_loop())
+        return await fetch(net, "127.0.0.1", serving)
+
+    net, serving = RealNet(loop_factory=uvloop.new_event_loop), list[int]()
+    net.spawn(serve, 0, serving)
+    assert net.run(fetching, serving) == SIZE
+    assert isinstance(loops[0], uvloop.Loop)
+
+
+@pytest.mark.parametrize(("end", "raised"), [("", None), ("fails", LookupError), ("Ctrl-C", KeyboardInterrupt)])
+@pytest.mark.parametrize("factory", [asyncio.SelectorEventLoop, uvloop.new_event_loop])
+def test_nothing_is_left_behind(end: str, raised: type[BaseException] | None, factory: Any) -> None:
+    """However the application ends, no task runs on and no file stays open; and it may bring things to an end."""
+    tasks: set[asyncio.Task[Any]] = set()
+    ended: list[str] = []
+
+    async def ending(net: RealNet) -> None:
+        serving: list[int] = []
+        net.spawn(serve, 0, serving)
+        net.spawn(fetch, "127.0.0.1", serving, 100_000_000)
+        while not serving:
+            await net.sleep("1ms")
+        await net.connect("127.0.0.1", serving[0], trust=quicsim.test_certificate(), server_name="localhost")
+        tasks.update(asyncio.all_tasks())
+        try:
+            if end == "fails":
+                raise LookupError
+            if end == "Ctrl-C":
+                signal.raise_signal(signal.SIGINT)
+                await net.sleep("60s")
+        finally:
+            await net.sleep("10ms")
+            ended.append("in its own time")
+
+    files = set(os.listdir("/proc/self/fd"))
+    with warnings.catch_warnings(), pytest.raises(raised) if raised else contextlib.nullcontext():
+        warnings.simplefilter("error", ResourceWarning)
+        RealNet(loop_factory=factory).run(ending)
+    assert ended == ["in its own time"]
+    assert len(tasks) > 3
+    assert all(task.done() for task in tasks)
+    assert set(os.listdir("/proc/self/fd")) == files
 
 
 def test_another_event_loop_can_be_given() -> None:

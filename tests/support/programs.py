@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -24,10 +25,11 @@ def program(name: str) -> str:
 
 
 def free_port() -> int:
-    """A UDP port that nobody has now."""
-    probe = UdpSocket(HOST)
-    probe.close()
-    return probe.address[1]
+    """A UDP port that nobody has now, nor gets by chance: clients are given those of the ephemeral range."""
+    while True:
+        port = random.SystemRandom().randrange(10_000, 32_768)
+        if not _taken(port):
+            return port
 
 
 @contextlib.contextmanager

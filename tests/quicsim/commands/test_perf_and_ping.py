@@ -58,6 +58,31 @@ def test_a_line_is_printed_for_each_interval(port: int) -> None:
     assert re.match(r"download: [\d,]+ bytes in 0\.\d+ s, \d+\.\d\d Mbit/s, CPU \d", last)
 
 
+def test_many_connections_are_measured_together(port: int) -> None:
+    options = ("--connections", 30, "--handshakes", 8, "--bytes", 20_000)
+    figures = json.loads(client(port, *options, "--json").stdout)
+    assert (figures["connections"], figures["bytes"]) == (30, 600_000)
+    assert figures["connecting_seconds"] >= figures["handshake_ms"] / 1000 > 0
+    assert figures["packets_received"] > 30 * 20_000 / 1500
+    result = client(port, *options)
+    assert result.exit_code == exits.OK
+    assert re.search(r"^30 connections in \d+\.\d+ s\ndownload: 600,000 bytes in ", result.stdout, re.MULTILINE)
+
+
+def test_more_connections_than_open_files_are_refused(port: int) -> None:
+    result = client(port, "--connections", 10**9)
+    assert result.exit_code == exits.BAD_INPUT
+    assert re.fullmatch(r"quicsim: --connections 1000000000: must be \d+ at most \(ulimit -Hn\)\n", result.stderr)
+
+
+def test_connections_that_can_not_be_had_are_told() -> None:
+    closed = UdpSocket("127.0.0.1")
+    closed.close()
+    result = client(closed.address[1], "--connections", 3)
+    assert result.exit_code == exits.UNREACHABLE
+    assert f"UDP port {closed.address[1]} of 127.0.0.1" in result.stderr
+
+
 @pytest.mark.parametrize("mode", ["requests", "datagrams"])
 def test_latencies_are_measured(port: int, mode: str) -> None:
     figures = json.loads(client(port, "--mode", mode, "--count", 20, "--json").stdout)
