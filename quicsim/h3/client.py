@@ -83,7 +83,7 @@ class Client:
     def __init__(self, net: Net, conn: Connection, authority: str) -> None:
         self.conn: Final = conn
         self._authority = authority
-        self._h3 = H3Connection(net, conn, None, lambda: None)
+        self._h3 = H3Connection(net, conn, None)
         self._started = False
 
     @property

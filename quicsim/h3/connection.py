@@ -29,16 +29,13 @@ class H3Connection:
     close the connection with a code of RFC 9114.
     """
 
-    def __init__(
-        self, net: Net, conn: Connection, on_request: Callable[[Stream], object] | None, on_goaway: Callable[[], object]
-    ) -> None:
+    def __init__(self, net: Net, conn: Connection, on_request: Callable[[Stream], object] | None) -> None:
         self.conn: Final = conn
         self.net: Final = net
         self.settings: dict[int, int] | None = None  # the peer's, once it has told them
         self.goaway: int | None = None  # what the peer's last GOAWAY said: the first request that it does not take
         self.qpack: Final = Qpack(conn.new_future, lambda data: self._send(wire.QPACK_DECODER, data))
         self._on_request = on_request
-        self._on_goaway = on_goaway
         self._max_push_id: int | None = None
         self._received: set[int] = set()  # types of the critical streams that the peer has opened
         self._sending: dict[int, OwnStream] = {}
@@ -179,7 +176,6 @@ class H3Connection:
         if self.goaway is not None and number > self.goaway:  # rfc9114:5.2:9
             raise H3ConnectionError(Code.H3_ID_ERROR, "GOAWAY must not name more than the one before")
         self.goaway = number
-        self._on_goaway()
 
 
 class OwnStream:

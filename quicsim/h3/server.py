@@ -115,9 +115,11 @@ Handler = Callable[[Request], Coroutine[Any, Any, None]]
 class Server:
     """Answers requests by `handler(request)`, on all connections that it is given.
 
-    server = h3.Server(net, handler)
-    listener = await net.listen(443, credentials, alpn=(h3.ALPN,))
-    await server.serve(listener)
+        server = h3.Server(net, handler)
+        listener = await net.listen(443, credentials, alpn=(h3.ALPN,))
+        await server.serve(listener)
+
+    `take` serves one connection alone, and `shut_down` ends them all properly.
     """
 
     def __init__(self, net: Net, handler: Handler) -> None:
@@ -165,7 +167,7 @@ class ServerConnection:
         self.active = 0
         self._net = net
         self._handler = handler
-        self._h3 = H3Connection(net, conn, self._on_request, lambda: None)
+        self._h3 = H3Connection(net, conn, self._on_request)
         self._next_id = 0  # of the first stream that has not come yet
         self._going_away = False
         self._idle: Future[None] | None = None
