@@ -32,7 +32,8 @@ class Server:
     def __init__(self, www: Path) -> None:
         self.port = free_port()
         self.log = www.parent / "serve.log"
-        self.running = running((*QUICSIM, "serve", www, "--host", HOST, "--port", self.port), self.port, self.log)
+        command = (*QUICSIM, "serve", www, "--h3", "--host", HOST, "--port", self.port)
+        self.running = running(command, self.port, self.log)
 
     def url(self, name: str) -> str:
         return f"https://{HOST}:{self.port}/{name}"
@@ -69,7 +70,7 @@ def wait_for_data(client: "subprocess.Popen[str]", part: Path) -> None:
 
 def test_a_server_that_is_killed(server: Server, process: "subprocess.Popen[bytes]", tmp_path: Path) -> None:
     out = tmp_path / "out"
-    client = start_get(server.url("big.bin"), out, "--timeout", 1)
+    client = start_get(server.url("big.bin"), out, "--timeout", 3)
     wait_for_data(client, out / ".big.bin.part")
     process.kill()
     _, err = client.communicate(timeout=60)
@@ -83,7 +84,7 @@ def test_a_server_that_is_killed(server: Server, process: "subprocess.Popen[byte
 
 def test_a_client_that_is_killed(server: Server, process: "subprocess.Popen[bytes]", tmp_path: Path) -> None:
     out = tmp_path / "out"
-    client = start_get(server.url("big.bin"), out, "--timeout", 1)
+    client = start_get(server.url("big.bin"), out, "--timeout", 3)
     wait_for_data(client, out / ".big.bin.part")
     client.kill()
     client.communicate()
@@ -110,3 +111,20 @@ def test_a_server_that_says_nothing_for_a_while(
     _, err = client.communicate(timeout=60)
     assert (client.returncode, err) == (exits.OK, "")
     assert (out / "big.bin").read_bytes() == bytes(30_000_000)
+
+
+def test_a_server_that_is_interrupted_twice(server: Server, process: "subprocess.Popen[bytes]", tmp_path: Path) -> None:
+    """The first time it lets responses over HTTP/3 end, the second time it does not."""
+    out = tmp_path / "out"
+    client = start_get(server.url("big.bin"), out, "--h3")
+    wait_for_data(client, out / ".big.bin.part")
+    client.send_signal(signal.SIGSTOP)
+    process.send_signal(signal.SIGINT)
+    server.told(r"finishing 1 requests; Ctrl-C again gives them up")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == exits.OK
+    client.send_signal(signal.SIGCONT)
+    _, err = client.communicate(timeout=60)
+    assert client.returncode in (exits.FAILED, exits.NOT_FOUND)
+    assert err
+    assert list(out.iterdir()) == []

@@ -13,11 +13,12 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 import quicsim
-from quicsim import Listener, Net, Simulation, hq
+from quicsim import Listener, Net, RealNet, Simulation, h3, hq
 from quicsim.authority import CA_CERTIFICATE
 from quicsim.cli import app
 from quicsim.commands import exits
 from quicsim.commands.get import Download, Target, Wishes
+from quicsim.files import Files
 from quicsim.outputs import OutputDirectory
 from quicsim.real.udp import UdpSocket
 from stack.errors import CONNECTION_REFUSED, CRYPTO_ERROR, ConfigError, ConnectionClosed
@@ -207,6 +208,32 @@ def test_how_a_connection_fails_has_an_exit_code(error: Exception, code: int) ->
 def test_arguments_that_can_not_be_used_are_told(arguments: list[str], message: str) -> None:
     result = get(*arguments)
     assert (result.exit_code, result.stderr) == (exits.BAD_INPUT, f"quicsim: {message}\n")
+
+
+@pytest.mark.parametrize("command", [["get", "https://localhost/"], ["serve", "."]])
+def test_http_3_without_its_extra_is_told(monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
+    for name in [name for name in sys.modules if name.startswith("quicsim.h3")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "pylsqpack", None)
+    result = CliRunner().invoke(app, [*command, "--h3"])
+    assert result.exit_code == exits.BAD_INPUT
+    assert result.stderr == "quicsim: --h3: HTTP/3 needs pylsqpack: pip install 'quicsim[h3]'\n"
+
+
+def test_files_come_over_http_3(files: Path, tmp_path: Path) -> None:
+    async def serve(net: RealNet, listener: Listener) -> None:
+        await h3.Server(net, h3.file_handler(net, Files(files), lambda served: None)).serve(listener)
+
+    with serving(serve, h3.ALPN, tickets=2, early_data=True) as port:
+        server = f"https://127.0.0.1:{port}"
+        options = ("--h3", "--pin", "test", "--session", tmp_path / "sessions")
+        first = get(f"{server}/big.bin", f"{server}/none", *options, "--out", tmp_path / "first")
+        again = get(f"{server}/sub/small%20file", *options, "--out", tmp_path / "again")
+    assert first.exit_code == exits.NOT_FOUND
+    assert first.stderr == f"quicsim: {server}/none: the server answers 404 Not Found\n"
+    assert {path.name: path.read_bytes() for path in (tmp_path / "first").iterdir()} == {"big.bin": CONTENT}
+    assert (again.exit_code, "resumed with 0-RTT" in again.stdout) == (exits.OK, True)
+    assert (tmp_path / "again" / "small file").read_bytes() == b"small"
 
 
 def test_no_answer_ends_with_a_timeout(tmp_path: Path) -> None:
