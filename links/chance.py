@@ -63,10 +63,10 @@ class Choice:
     def __init__(self, chosen: float | Callable[[Datagram], object], correlation: float = 0.0) -> None:
         if callable(chosen) and correlation:
             raise ValueError(f"correlation {correlation!r}: goes with a probability, not with a predicate")
-        self._predicate = chosen if callable(chosen) else None
+        self.predicate = chosen if callable(chosen) else None
         self._chance = CorrelatedChance(0 if callable(chosen) else chosen, correlation)
 
     def takes(self, datagram: Datagram, rng: Randomness) -> bool:
         """Tell whether a datagram is among them; one draw each if it is a matter of chance."""
-        predicate = self._predicate
+        predicate = self.predicate
         return self._chance.draw(rng) if predicate is None else bool(predicate(datagram))

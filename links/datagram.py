@@ -12,10 +12,12 @@ class Datagram:
 
     `size` is the UDP payload in bytes, `ecn` the codepoint 0 to 3, `sent_at` the time in ns at which its host sent
     it, `id` its number in the simulation, `hop_limit` the number of links that it may still take. `dropped_by` and
-    `drop_reason` are empty until an element or a router drops it.
+    `drop_reason` are empty until an element or a router drops it. `contents` is what its sender says is in it, for
+    predicates, where somebody asks; here nobody knows what it means.
     """
 
     __slots__ = (
+        "contents",
         "destination",
         "drop_reason",
         "dropped_by",
@@ -45,6 +47,7 @@ class Datagram:
         self.sent_at = sent_at
         self.id = number
         self.hop_limit = HOP_LIMIT
+        self.contents: object = ()
         self.dropped_by = ""
         self.drop_reason = ""
 
@@ -52,4 +55,5 @@ class Datagram:
         """Return another datagram with the same contents and number, to which nothing happened yet."""
         copy = Datagram(self.payload, self.source, self.destination, self.ecn, self.sent_at, self.id)
         copy.hop_limit = self.hop_limit
+        copy.contents = self.contents
         return copy

@@ -5,6 +5,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from links import Address, Datagram
+from quicsim.contents import Contents
 from quicsim.engine import Engine, Future
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Host:
         self._find: Final = find
         self._ways: dict[tuple[str, str], Send] = {}  # through routers, those found so far
         self.taps: list[Tap] = []
+        self.contents: Contents | None = None  # of what it sends, if a link asks
         self.unroutable = 0
         self.unreachable = 0
         self._sockets: dict[Address, Socket] = {}
@@ -153,8 +155,12 @@ class Socket:
     def send(self, transmits: "list[Transmit]") -> None:
         """Send datagrams."""
         host, now = self._host, self._engine.now
+        contents = host.contents
         for payload, source, destination, ecn in transmits:
-            host.send(Datagram(payload, source, destination, ecn, now, next(host.numbers)))
+            datagram = Datagram(payload, source, destination, ecn, now, next(host.numbers))
+            if contents is not None:
+                datagram.contents = contents.of(payload)
+            host.send(datagram)
 
     def wake_at(self, at: int | None) -> None:
         """Wake the driver at `at` (ns), or never."""

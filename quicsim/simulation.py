@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from links import Datagram, Element, Nat, Pipeline
 from links.units import nanoseconds
+from quicsim.contents import Contents
 from quicsim.digest import NO_LINK, Digest
 from quicsim.engine import Engine, Task
 from quicsim.gateway import Gateway, Gateways
 from quicsim.host import Host, Send, Tap
 from quicsim.invariants import Checker
 from quicsim.observers import Observers
+from quicsim.predicates import needs_contents
 from quicsim.router import Router
 from quicsim.routing import Attachment, Routing
 from quicsim.seeds import random_stream
@@ -67,6 +69,7 @@ class Simulation:
         self.checker: Final = Checker(seed) if check else None
         self._observer = observer
         self._observers: dict[str, Observer | None] = {}
+        self._asks_contents = False  # an element asks what hosts say is in their datagrams
         self._further_observers: dict[str, list[Observer]] = {}
         self._owners: dict[str, Host] = {}  # of addresses
         self._receivers: dict[str, Callable[[Datagram], object]] = {}  # of what comes for an address
@@ -359,7 +362,10 @@ class Simulation:
             given = self._observer(host) if self._observer is not None else None
             checking = self.checker.observer(host) if self.checker is not None else None
             further = self._further_observers.get(host, [])
-            watching = [observer for observer in (given, checking, *further) if observer is not None]
+            if self._asks_contents:
+                self.hosts[host].contents = Contents()
+            seen = (given, checking, *further, self.hosts[host].contents)
+            watching = [observer for observer in seen if observer is not None]
             self._observers[host] = Observers(watching) if len(watching) > 1 else watching[0] if watching else None
         return self._observers[host]
 
@@ -369,6 +375,8 @@ class Simulation:
 
     def _pipeline(self, number: int, name: str, elements: Iterable[Element], end: Host | Router) -> Pipeline:
         """Make one direction of a link, which leads to `end`."""
+        elements = list(elements)
+        self._asks_contents |= any(map(needs_contents, elements))
         deliver = (
             partial(self._pass, number, end.receive) if isinstance(end, Router) else partial(self._deliver, number)
         )

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import links
-from links import Element, HoldingQueue, LossIf, Queue, Server, Tap
+from links import Element, HoldingQueue, Queue, Server, Tap
 from quicsim.plan.errors import choose
+from quicsim.predicates import parse
 
 # Base classes, and elements that take a function.
-_NEEDS_CODE: Final = (Element, Queue, HoldingQueue, Server, LossIf, Tap)
+_NEEDS_CODE: Final = (Element, Queue, HoldingQueue, Server, Tap)
+
+_PREDICATES: Final = ("predicate", "chosen")  # parameters that text names a predicate for
 
 KINDS: Final[dict[str, type[Element]]] = {
     name.lower(): kind
@@ -39,8 +42,11 @@ class ElementPlan:
         """Make the element. Raises ValueError for arguments that it can't have."""
         kind = KINDS[self.kind]
         try:
-            inspect.signature(kind).bind(*self.positional, **self.named)
-            return kind(*self.positional, **self.named)
+            bound = inspect.signature(kind).bind(*self.positional, **self.named)
+            for name in _PREDICATES:
+                if isinstance(bound.arguments.get(name), str):
+                    bound.arguments[name] = parse(bound.arguments[name])  # a new one each time, for some count
+            return kind(*bound.args, **bound.kwargs)
         except TypeError as error:
             given = [*self.positional, *([dict(self.named)] if self.named else [])]
             raise ValueError(f"{self.kind} can't be made of {given}: {error}") from None

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any, Final
 
 from links import Datagram, Element, Nat, Pipeline
+from quicsim.predicates import needs_contents
 from quicsim.relay.clock import Timeline
 from quicsim.relay.counters import DirectionCounters
 from quicsim.seeds import random_stream
@@ -18,6 +19,10 @@ class Direction:
     def __init__(
         self, name: str, elements: Iterable[Element], *, seed: int, timeline: Timeline, deliver: Deliver
     ) -> None:
+        elements = list(elements)
+        for element in elements:
+            if needs_contents(element):
+                raise ValueError(f"link {name}: {element.label} asks for frames, which a relay can't read")
         self._timeline: Final = timeline
         self._latest = 0  # time of the elements, which only grows
         self._pipeline: Final = Pipeline(

@@ -4,8 +4,9 @@ from random import Random
 
 import pytest
 
-from links import Datagram, Delay, Duplicate, Element, Jitter, Loss, LossCapped, Nat, Rate, TailDrop
+from links import Datagram, Delay, Duplicate, Element, Jitter, Loss, LossCapped, LossIf, Nat, Rate, TailDrop
 from quicsim import Simulation
+from quicsim.predicates import ack_only
 from quicsim.relay.counters import Lateness
 from quicsim.relay.link import RelayedLink
 
@@ -167,3 +168,8 @@ def test_lateness_has_mean_quantiles_and_the_worst() -> None:
     assert late.quantile_ns(0.5) == 510_000
     assert late.quantile_ns(0.99) == 1_000_000
     assert late.max_ns == 3 * 10**9
+
+
+def test_frames_which_a_relay_can_not_read_are_refused() -> None:
+    with pytest.raises(ValueError, match="link client>server: LossIf asks for frames, which a relay can't read"):
+        Bench([LossIf(ack_only())], [])
