@@ -18,7 +18,7 @@ _WINDOWS: Final = tuple(
     f"--{name}=96K" for name in ("max-data", "max-window", "max-stream-data-bidi-local", "max-stream-window")
 )
 _CHACHA20: Final = "--ciphers=NORMAL:-VERS-ALL:+VERS-TLS1.3:-CIPHER-ALL:+CHACHA20-POLY1305"
-_RESUMED: Final = 'first=$1; shift; fetch "$first"; fetch "$@"'
+_RESUMED: Final = 'rm -f session.pem parameters.txt; first=$1; shift; fetch "$first"; fetch "$@"'
 _CONNECTIONS: Final = {  # what the shell does; elsewhere it fetches all on one
     "resumption": _RESUMED,
     "zerortt": _RESUMED,
