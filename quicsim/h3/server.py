@@ -10,6 +10,7 @@ from quicsim.h3.connection import H3Connection
 from quicsim.h3.errors import Code, H3ConnectionError, H3StreamError
 from quicsim.h3.fields import check_request
 from quicsim.h3.message import MessageReader
+from quicsim.h3.priorities import parse_priority
 from quicsim.h3.qpack import Fields
 from quicsim.h3.reader import BLOCK
 from quicsim.net import Net
@@ -239,6 +240,8 @@ class ServerConnection:
         named = dict(fields)
         method, path = (named.get(name, b"").decode(errors="replace") for name in (b":method", b":path"))
         request = Request(self._h3, stream, reader, fields, method, path)
+        if (wanted := request.field("priority")) is not None:
+            stream.set_priority(*parse_priority(wanted))
         try:
             await self._handler(request)
             if not request.responded:

@@ -6,6 +6,7 @@ import quicsim
 from links import Delay, Loss, Rate, TailDrop
 from quicsim import Connection, Net, Simulation, h3
 from quicsim.h3 import wire
+from quicsim.h3.priorities import parse_priority
 from stack.errors import StreamReset
 from tests.quicsim.h3.exchange import (
     GET,
@@ -52,6 +53,34 @@ def test_requests_run_beside_each_other_over_a_lossy_path() -> None:
         return [await each for each in [net.spawn(one, f"/{number}") for number in range(10)]]
 
     assert run(serving(handler), requesting(use), lossy) == [True] * 10
+
+
+def test_responses_come_in_the_order_of_their_priority() -> None:
+    async def handler(request: h3.Request) -> None:
+        await request.respond(200, length=len(CONTENT))
+        await request.write(CONTENT)
+
+    async def use(net: Net, client: h3.Client) -> list[str]:
+        order: list[str] = []
+
+        async def one(net: Net, priority: str) -> None:
+            response = await client.request("GET", "/", [("priority", priority)])
+            assert await response.read_all() == CONTENT
+            order.append(priority)
+
+        for task in [net.spawn(one, priority) for priority in ("u=7", "u=3, i", "u=0")]:
+            await task
+        return order
+
+    assert run(serving(handler), requesting(use), narrow) == ["u=0", "u=3, i", "u=7"]
+
+
+@pytest.mark.parametrize(
+    ("value", "priority"),
+    [("u=5, i", (5, True)), ("i", (3, True)), ("", (3, False)), ("u=9,i=?0,x", (3, False)), ("u=1;a=b", (1, False))],
+)
+def test_what_a_priority_says(value: str, priority: tuple[int, bool]) -> None:
+    assert parse_priority(value) == priority
 
 
 def test_a_response_may_leave_its_length_open() -> None:
