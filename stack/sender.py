@@ -198,7 +198,8 @@ class Sender:
             parts.append(_PING_FRAME)  # rfc9002:6.2.4:3
             draft.size += 1
             draft.eliciting = True
-            space.probes = min(space.probes, 1)  # rfc9002:6.2.4:8 one such packet is enough
+            if is_application:  # elsewhere a server may wait for as many packets as it takes to prove our address
+                space.probes = min(space.probes, 1)  # rfc9002:6.2.4:8 one such packet is enough
         if not parts:
             return None
         if draft.size < SMALL_PAYLOAD:

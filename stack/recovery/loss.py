@@ -374,7 +374,7 @@ class LossRecovery:
         Initial and Handshake probes go together (rfc9002:6.2.4:4): packets that the peer can't read for want of what
         the other space has to say must not fill the congestion window for ever.
         """
-        space.probes = PROBES_PER_TIMEOUT if space.eliciting_in_flight else 1
+        space.probes = PROBES_PER_TIMEOUT
         self._offer_in_flight(space, now)
         for other in self._live:
             if other is not space and other.index != 2 and other.write_keys is not None:

@@ -127,7 +127,7 @@ def test_a_client_keeps_the_handshake_alive_with_nothing_in_flight(index: int) -
     assert bench.path.bytes_in_flight == 0
     assert bench.recovery.timer_at == 400 * MS  # 100 + 4 * 50 after the ACK
     bench.timeout()
-    assert [space.probes for space in bench.spaces] == [int(index == 0), int(index == 1), 0]
+    assert [space.probes for space in bench.spaces] == [2 * (index == 0), 2 * (index == 1), 0]
     assert bench.recovery.timer_at == 400 * MS + 600 * MS
 
 
