@@ -1,7 +1,6 @@
 """A connection and a listener as an application sees them, whichever net they are on."""
 
 import contextlib
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -60,8 +59,8 @@ class Connection:
         self._tokens: Inbox[events.NewToken] = Inbox(runner.new_future, "a token for the next connection")
         self._sessions: Inbox[bytes] = Inbox(runner.new_future, "a session to resume")
         self.on_datagram_fate: Callable[[events.DatagramAcked | events.DatagramLost], object] | None = None
-        self._waiting: deque[Future[None]] = deque()  # for the handshake, or for one more stream
-        self._waiting_ended: deque[Future[None]] = deque()
+        self._waiting: list[Future[None]] = []  # for the handshake, or for one more stream
+        self._waiting_ended: list[Future[None]] = []
 
     @property
     def alpn(self) -> str | None:
@@ -263,7 +262,7 @@ class Connection:
 
     def _wake(self) -> None:
         """Let those who wait look again."""
-        waiting, self._waiting = self._waiting, deque()
+        waiting, self._waiting = self._waiting, []
         for future in waiting:
             if not future.done():
                 future.set_result(None)

@@ -1,6 +1,5 @@
 """0-RTT packets that came before the Initial packet of their connection (RFC 9000 section 5.2.2)."""
 
-from collections import deque
 from typing import NamedTuple
 
 from stack.limits import MAX_EARLY_ARRIVALS, MAX_UNDECRYPTABLE_BYTES
@@ -23,7 +22,7 @@ class EarlyArrivals:
     __slots__ = ("_bytes", "_waiting")
 
     def __init__(self) -> None:
-        self._waiting: deque[EarlyArrival] = deque()
+        self._waiting: list[EarlyArrival] = []
         self._bytes = 0
 
     def keep(self, arrival: EarlyArrival) -> None:
@@ -31,13 +30,13 @@ class EarlyArrivals:
         self._waiting.append(arrival)
         self._bytes += len(arrival.data)
         while len(self._waiting) > MAX_EARLY_ARRIVALS or self._bytes > MAX_UNDECRYPTABLE_BYTES:
-            self._bytes -= len(self._waiting.popleft().data)
+            self._bytes -= len(self._waiting.pop(0).data)
 
     def take(self, connection_id: bytes, source: Address, destination: Address) -> list[EarlyArrival]:
         """Return the datagrams of a connection between two addresses, in the order in which they came."""
         wanted = (connection_id, source, destination)
         found = [each for each in self._waiting if (each.connection_id, each.source, each.destination) == wanted]
         if found:
-            self._waiting = deque(each for each in self._waiting if each not in found)
+            self._waiting = [each for each in self._waiting if each not in found]
             self._bytes -= sum(len(each.data) for each in found)
         return found

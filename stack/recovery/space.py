@@ -71,7 +71,7 @@ class PacketNumberSpace:
         self.discarded = False
         self.next_packet_number = 0
         self.checkpoint = NEVER  # the next packet number at which PacketNumbers has to look after it
-        self.skipped: deque[int] = deque(maxlen=MAX_SKIPPED_NUMBERS)  # the newest numbers that were never used
+        self.skipped: list[int] = []  # the newest numbers that were never used
         self.last_skipped = -1
         self.refused_below = 0  # numbers of 0-RTT packets that the server did not take
         self.number_limit = NEVER  # the first packet number that may not be used
@@ -93,6 +93,7 @@ class PacketNumberSpace:
         """Leave out the next packet number."""
         self.last_skipped = self.next_packet_number
         self.skipped.append(self.next_packet_number)
+        del self.skipped[:-MAX_SKIPPED_NUMBERS]
         self.next_packet_number += 1
 
     def refuse(self) -> None:

@@ -1,7 +1,6 @@
 """What a client and a server engine share: reassembly, states, the event queue, secrets and the exporter."""
 
 import hmac
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -72,7 +71,7 @@ class Handshake:
         self._server_name = server_name
         self._transport_parameters = transport_parameters
         self._rng = rng
-        self._events: deque[Event] = deque()
+        self._events: list[Event] = []
         self._buffer = bytearray()  # the peer's bytes that are not a whole message yet
         self._suite = 0
         self._schedule = KeySchedule("sha256")  # replaced when the suite is known
@@ -133,7 +132,7 @@ class Handshake:
 
     def next_event(self) -> Event | None:
         """Return the oldest event not yet taken, or None."""
-        return self._events.popleft() if self._events else None
+        return self._events.pop(0) if self._events else None
 
     def send_ticket(self, now: int) -> None:
         """Nothing, at a client."""
