@@ -7,7 +7,7 @@ from itertools import count
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from links import Datagram, Element, Nat, Pipeline
+from links import Datagram, Element, Nat, Pipeline, Schedule
 from links.units import nanoseconds
 from quicsim.contents import Contents
 from quicsim.digest import NO_LINK, Digest
@@ -377,9 +377,11 @@ class Simulation:
         """Make one direction of a link, which leads to `end`."""
         elements = list(elements)
         self._asks_contents |= any(map(needs_contents, elements))
-        deliver = (
-            partial(self._pass, number, end.receive) if isinstance(end, Router) else partial(self._deliver, number)
-        )
+        schedule = self.engine.lane()
+        if isinstance(end, Router):
+            deliver = partial(self._pass, schedule, number, end.receive)
+        else:
+            deliver = partial(self._deliver, schedule, number)
         return Pipeline(
             name,
             elements,
@@ -389,13 +391,15 @@ class Simulation:
             lose=partial(self._digest.lost, number),
         )
 
-    def _deliver(self, link: int, datagram: Datagram, at: int) -> None:
+    def _deliver(self, schedule: Schedule, link: int, datagram: Datagram, at: int) -> None:
         self._digest.delivered(link, datagram, at)
-        self.engine.schedule(at, self._receivers[datagram.destination[0]], datagram)
+        schedule(at, self._receivers[datagram.destination[0]], datagram)
 
-    def _pass(self, link: int, receive: Callable[[Datagram, int], object], datagram: Datagram, at: int) -> None:
+    def _pass(
+        self, schedule: Schedule, link: int, receive: Callable[[Datagram, int], object], datagram: Datagram, at: int
+    ) -> None:
         self._digest.passed(link, datagram, at)
-        self.engine.schedule(at, receive, datagram, at)
+        schedule(at, receive, datagram, at)
 
 
 def _same_version(one: str, other: str) -> bool:

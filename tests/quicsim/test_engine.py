@@ -2,6 +2,7 @@
 
 import traceback
 from collections.abc import Coroutine
+from random import Random
 from typing import Any
 
 import pytest
@@ -34,6 +35,37 @@ def test_calls_for_the_same_time_happen_in_the_order_they_were_scheduled() -> No
     engine.run()
     assert seen == list(range(101))
     assert engine.now == 5
+
+
+def test_a_lane_changes_nothing_about_what_happens_when() -> None:
+    def order(lanes: int) -> list[tuple[int, int]]:
+        engine = Engine()
+        ways = [engine.lane() for _ in range(lanes)] or [engine.schedule]
+        seen: list[tuple[int, int]] = []
+        rng = Random(1)
+
+        def happen(number: int) -> None:
+            seen.append((engine.now, number))
+            if number < 2_000:
+                # Mostly in order, with ties between lanes, and now and then before what the lane waits for
+                at = engine.now + rng.choice((0, 5, 5, 5, 7, 40))
+                ways[number % len(ways)](at, happen, number + 50)
+
+        for number in range(50):
+            ways[number % len(ways)](number % 3, happen, number)
+        engine.run(until=700)
+        engine.run()
+        return seen
+
+    assert len(order(0)) == 2_050
+    assert order(0) == order(1) == order(7)
+
+
+def test_a_lane_refuses_the_past() -> None:
+    engine = Engine()
+    engine.run(until=10)
+    with pytest.raises(ValueError, match="can't schedule for 9 ns: it is 10 ns already"):
+        engine.lane()(9, print)
 
 
 def test_time_is_an_int_of_nanoseconds() -> None:
