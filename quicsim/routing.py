@@ -29,6 +29,7 @@ class Routing:
         self._between: Final[dict[tuple[str, str], Pipeline]] = {}  # neighbouring routers
         self._uplinks: Final[dict[str, list[Attachment]]] = {}  # of what comes from an address
         self._attachments: Final[dict[str, list[Attachment]]] = {}  # of what goes to an address
+        self._ends: Final[dict[str, str]] = {}  # by a link's name, the router that it leads to
         self._trees: Final[dict[str, tuple[dict[str, list[str]], dict[str, int]]]] = {}  # by router they lead to
 
     def add(self, router: str) -> None:
@@ -39,10 +40,12 @@ class Routing:
         """Two routers have a link."""
         self._routers.add_edge(one, other, weight=cost)
         self._between[one, other], self._between[other, one] = there, back
+        self._ends[there.name], self._ends[back.name] = other, one
         self._trees.clear()
 
     def attach(self, inside: Iterable[str], outside: Iterable[str], attachment: Attachment) -> None:
         """Addresses of a host have a link to a router; NATs before them make `outside` of `inside`."""
+        self._ends[attachment.to_router.name] = attachment.router
         for address in inside:
             self._uplinks.setdefault(address, []).append(attachment)
         for address in outside:
@@ -71,6 +74,16 @@ class Routing:
             return attachment.from_router
         towards, _ = self._tree(attachment.router)
         return self._between[router, towards[router][0]]
+
+    def way(self, source: str, destination: str) -> list[Pipeline]:
+        """Return all links of the way from one address to another, in order; none if there is no way."""
+        links = []
+        link = self.way_from(source, destination)
+        while link is not None:
+            links.append(link)
+            router = self._ends.get(link.name)
+            link = None if router is None else self.way_through(router, destination)
+        return links
 
     def _last(self, router: str, destination: str) -> tuple[int, Attachment] | None:
         """Return how far it is from a router to an address, and by which link of the address the way ends."""

@@ -165,8 +165,19 @@ class Run:
             sender = max(pair, key=lambda end: end.stream_bytes_sent)
             others = [end for end in pair if end is not sender]
             receiver = others[0] if others else sender  # alone when nothing arrived
-            flows.append(Flow(sender, receiver, self._directions.get((sender.host, receiver.host))))
+            direction = self._directions.get((sender.host, receiver.host)) or self._bottleneck(sender)
+            flows.append(Flow(sender, receiver, direction))
         return flows
+
+    def _bottleneck(self, sender: ConnectionMetrics) -> Direction | None:
+        """Return the slowest link of a connection's first way through routers, None if none has a rate."""
+        local, remote = sender.paths.addresses[0]
+        limited: dict[int, Direction] = {}
+        for link in self._simulation.way(local[0], remote[0]):
+            direction = _direction(link)
+            if direction.capacity is not None:
+                limited.setdefault(direction.capacity, direction)
+        return limited[min(limited)] if limited else None
 
     def _plot(self, flows: list[Flow]) -> None:
         from quicsim import plot  # here: it takes a second to import, and most commands draw nothing

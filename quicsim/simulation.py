@@ -220,6 +220,10 @@ class Simulation:
         for address in self._gateways.outside((remote,)):
             host.routes[local, address] = send
 
+    def way(self, source: str, destination: str) -> list[Pipeline]:
+        """Return the links, in order, that lead through routers from an address to another; none without routers."""
+        return self._routing.way(source, destination)
+
     def _way_from(self, host: str, source: str, destination: str) -> Send | None:
         """Return what puts datagrams of a host on their way through routers, None if there is no way."""
         link = self._routing.way_from(source, destination) if _same_version(source, destination) else None

@@ -96,6 +96,9 @@ def test_a_plan_with_routers_and_cross_traffic_runs_until_its_applications_are_d
     assert tcp.received_bytes > 10_000
     assert tcp.ended_at == outcome.now < 10**9
     assert outcome.simulation.routers["left"].forwarded > 200
+    (flow,) = outcome.flows
+    assert flow.direction is not None
+    assert (flow.direction.capacity, flow.direction.link) == (10**7, "right>left")
 
 
 def test_a_plan_may_have_cross_traffic_alone(tmp_path):

@@ -223,6 +223,9 @@ def test_a_parking_lot_has_a_pair_across_each_link():
     assert net.routers == ("r1", "r2", "r3", "r4")
     assert handshake(sim, "a", "z") == 2 * (3 * 10 + 2)
     assert handshake(sim, "d", "e") == 2 * (10 + 2)
+    source, destination = (sim.hosts[name].addresses[0] for name in ("a", "z"))
+    assert [link.name for link in sim.way(source, destination)] == ["a>r1", "r1>r2", "r2>r3", "r3>r4", "r4>z"]
+    assert sim.way(source, "192.0.2.1") == []
     assert net.bottlenecks[1].up.sent > net.bottlenecks[0].up.sent > 0
     with pytest.raises(ValueError, match="must have one pair of hosts across a link at least"):
         topology.parking_lot(sim, ("x", "y"), [], bottleneck=[])
