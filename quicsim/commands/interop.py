@@ -1,6 +1,8 @@
 """`quicsim interop`: the interop runner's test cases."""
 
 import asyncio
+import shlex
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +17,7 @@ from quicsim.commands.exits import BAD_INPUT, FAILED, INTERRUPTED, OK, Failure, 
 from quicsim.interop import real
 from quicsim.interop.cases import BY_ABBREVIATION, CASES, Case
 from quicsim.interop.endpoints import OURS, known_endpoints
-from quicsim.interop.matrix import Matrix
+from quicsim.interop.matrix import Matrix, merged, read_results
 from quicsim.interop.peers import Peer, Role
 from quicsim.interop.real import Pair
 from quicsim.interop.results import Result
@@ -55,6 +57,10 @@ def interop(
         Path | None,
         typer.Option(help="Directory for captures, key logs and what programs say.", show_default="none is kept"),
     ] = None,
+    earlier: Annotated[
+        Path | None,
+        typer.Option(help="JSON file of an earlier run, to show its results as well.", show_default=False),
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="File for the results, as JSON.")] = None,
     html_file: Annotated[Path | None, typer.Option("--html", help="File for the matrix, as a web page.")] = None,
     markdown_file: Annotated[Path | None, typer.Option("--markdown", help="File for the matrix, as Markdown.")] = None,
@@ -65,6 +71,7 @@ def interop(
     nothing failed; 1 something did; 2 wrong arguments; 130 interrupted.
     """
     cases = _cases(case)
+    before = [] if earlier is None else _earlier(earlier)
     results: list[Result] = []
     interrupted = False
     try:
@@ -78,8 +85,8 @@ def interop(
             _run_real(work, jobs, out, seed, results)
     except KeyboardInterrupt:
         interrupted = True
-    matrix = Matrix(results, note)
-    _OUTPUT.print(matrix.table() if results else "", matrix.summary, sep="\n")
+    matrix = Matrix(merged(before, results), note, shlex.join(["quicsim", *sys.argv[1:]]))
+    _OUTPUT.print(matrix.table() if matrix.results else "", matrix.summary, sep="\n")
     _write(json_file, matrix.as_json)
     _write(html_file, matrix.as_html)
     _write(markdown_file, matrix.as_markdown)
@@ -87,6 +94,16 @@ def interop(
         errors.print("quicsim: interrupted: these are the results so far")
         raise typer.Exit(INTERRUPTED)
     raise typer.Exit(FAILED if matrix.failures else OK)
+
+
+def _earlier(path: Path) -> list[Result]:
+    """Read the results of another run. Raises Failure."""
+    try:
+        return read_results(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Failure(BAD_INPUT, f"{path}: can't be read: {error.strerror}") from None
+    except ValueError as error:
+        raise Failure(BAD_INPUT, f"{path}: must be a file that --json has made: {error}") from None
 
 
 def _run_virtual(cases: list[Case], seed: int, results: list[Result]) -> None:

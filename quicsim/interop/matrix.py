@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.table import Table
 
-from quicsim.interop.cases import Case
+from quicsim.interop.cases import BY_ABBREVIATION, Case
 from quicsim.interop.results import Result, Status
 from quicsim.summary import program_version
 
@@ -17,11 +17,12 @@ _STYLES = {Status.PASSED: "green", Status.FAILED: "bold red", Status.UNSUPPORTED
 
 
 class Matrix:
-    """Results, looked up by client and server; `note` says how they came about."""
+    """Results, looked up by client and server; `note` says how they came about, `command` what was typed for them."""
 
-    def __init__(self, results: Sequence[Result], note: str) -> None:
+    def __init__(self, results: Sequence[Result], note: str, command: str = "") -> None:
         self.results = list(results)
         self.note = note
+        self.command = command
         self.clients = list(dict.fromkeys(result.client for result in results))
         self.servers = list(dict.fromkeys(result.server for result in results))
         self.cases: list[Case] = list(dict.fromkeys(result.case for result in results))
@@ -87,7 +88,10 @@ class Matrix:
 
     def as_markdown(self) -> str:
         """The matrix, what the cases are, and every reason."""
-        lines = [f"{self.note}: {self.summary}.", ""]
+        lines = ["# Interoperability", ""]
+        lines += [f"The test cases of the QUIC interop runner, {self.note}: {self.summary}.", ""]
+        if self.command:
+            lines += ["Made by", "", f"    {self.command}", ""]
         lines += ["✓ passed, ✕ failed, ? not there in one of the two. Clients in rows, servers in columns.", ""]
         lines += [_row("", *self.servers), _row(*["---"] * (len(self.servers) + 1))]
         for client in self.clients:
@@ -140,6 +144,31 @@ class Matrix:
     def _html_row(self, client: str) -> str:
         cells = "".join(f"<td>{''.join(map(_badge, self.cell(client, server)))}</td>" for server in self.servers)
         return f"<tr><th>{escape(client)}</th>{cells}</tr>"
+
+
+def read_results(text: str) -> list[Result]:
+    """Return the results of a document that `Matrix.as_json` has made. Raises ValueError for another one."""
+    try:
+        return [
+            Result(
+                each["client"],
+                each["server"],
+                BY_ABBREVIATION[each["case"]],
+                Status(each["status"]),
+                each["reason"],
+                tuple(each["goodput_kbps"]),
+                each["seconds"],
+            )
+            for each in json.loads(text)["results"]
+        ]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"no results of this program: {error}") from None
+
+
+def merged(earlier: Sequence[Result], newer: Sequence[Result]) -> list[Result]:
+    """Return both; of a case that is in both, the newer result in the place of the earlier one."""
+    results = {(each.client, each.server, each.case.abbreviation): each for each in (*earlier, *newer)}
+    return list(results.values())
 
 
 def _marks(results: list[Result]) -> str:
