@@ -28,7 +28,10 @@ class Digest:
 
     def passed(self, link: int, datagram: Datagram, at: int) -> None:
         """A datagram arrives at a router at `at` (ns). What it contains is recorded where its way ends."""
-        self._add(_RECORD.pack(datagram.id, datagram.sent_at, at, link, datagram.ecn, 2, datagram.size))
+        pending = self._pending
+        pending += _RECORD.pack(datagram.id, datagram.sent_at, at, link, datagram.ecn, 2, datagram.size)
+        if len(pending) > _ENOUGH:
+            self._flush()
 
     def lost(self, link: int, datagram: Datagram, at: int) -> None:
         """A datagram was dropped at `at` (ns) by an element, for a reason."""
