@@ -1,11 +1,13 @@
 """Shortest ways through the routers of a simulated network (Dijkstra 1959, as networkx has it)."""
 
 from collections.abc import Iterable
-from typing import Any, Final, NamedTuple
-
-import networkx as nx
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from links import Pipeline
+
+if TYPE_CHECKING:
+    import networkx
 
 
 class Attachment(NamedTuple):
@@ -25,12 +27,17 @@ class Routing:
     """
 
     def __init__(self) -> None:
-        self._routers: Final[nx.Graph[str]] = nx.Graph()
         self._between: Final[dict[tuple[str, str], Pipeline]] = {}  # neighbouring routers
         self._uplinks: Final[dict[str, list[Attachment]]] = {}  # of what comes from an address
         self._attachments: Final[dict[str, list[Attachment]]] = {}  # of what goes to an address
         self._ends: Final[dict[str, str]] = {}  # by a link's name, the router that it leads to
         self._trees: Final[dict[str, tuple[dict[str, list[str]], dict[str, int]]]] = {}  # by router they lead to
+
+    @cached_property
+    def _routers(self) -> "networkx.Graph[str]":
+        import networkx  # it takes a fifth of the time to import quicsim, and few simulations have routers
+
+        return networkx.Graph()
 
     def add(self, router: str) -> None:
         """There is a router of this name."""
@@ -98,5 +105,7 @@ class Routing:
         """Return the neighbours that are nearer to `router`, and the distances to it, of all that reach it."""
         tree: Any = self._trees.get(router)
         if tree is None:
-            tree = self._trees[router] = nx.dijkstra_predecessor_and_distance(self._routers, router)
+            import networkx
+
+            tree = self._trees[router] = networkx.dijkstra_predecessor_and_distance(self._routers, router)
         return tree  # type: ignore[no-any-return]  # networkx has no types

@@ -17,12 +17,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
-
-import networkx as nx
+from typing import TYPE_CHECKING, Any
 
 from links import Element
 from quicsim.simulation import Link, Simulation
+
+if TYPE_CHECKING:
+    import networkx
 
 Elements = Sequence[Element] | tuple[Sequence[Element], Sequence[Element]]
 
@@ -111,7 +112,7 @@ def multihomed(sim: Simulation, host: str, ways: Mapping[str, Elements], *, rout
     return {address: point_to_point(sim, address, router, elements) for address, elements in ways.items()}
 
 
-def graph(sim: Simulation, network: "nx.Graph[Any]", elements: Elements = ()) -> dict[str, Link]:
+def graph(sim: Simulation, network: "networkx.Graph[Any]", elements: Elements = ()) -> dict[str, Link]:
     """Make what a networkx graph describes, such as one of its generators returns; return the links by name.
 
     A node with one edge at most is a host, any other is a router, unless its attribute "kind" says "host" or "router".
