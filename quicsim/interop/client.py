@@ -23,9 +23,11 @@ _SMALL_WINDOWS: Final[dict[str, Any]] = {
     "initial_max_data": 384 << 10,
     "initial_max_stream_data_bidi_local": 128 << 10,
 }
+# A NAT that rebinds cuts off a client that only receives, and has nothing to acknowledge: it must be the one that sends
+_WATCHFUL: Final[dict[str, Any]] = {"keep_alive_ms": 500}
 OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "handshake": _V1,
-    "transfer": _V1 | _SMALL_WINDOWS,
+    "transfer": _V1 | _SMALL_WINDOWS | _WATCHFUL,
     "multiplexing": _V1,
     "chacha20": _V1 | {"suites": (CHACHA20_POLY1305_SHA256,)},
     "retry": _V1,
