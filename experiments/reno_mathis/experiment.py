@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from quicsim import plot
-from quicsim.experiments import Case, Check, Experiment, Measured, RecoveryObserver, Result, run_plan
+from quicsim.experiments import Case, Check, Experiment, Measured, Result
+from quicsim.experiments.steady_state import pooled, steady_state
 from quicsim.plot.curves import EXPECTED, POINTS
 
 if TYPE_CHECKING:
@@ -16,40 +17,13 @@ PLAN: Final = Path(__file__).with_name("plan.toml")
 CONSTANT: Final = math.sqrt(3 / 2)  # 1.2247, for halving
 RTT: Final = 0.1  # s
 MSS: Final = 1200  # bytes, what the window counts in
-_WARM_UP: Final = 5  # reductions after which slow start is forgotten
 _LEAST_LOSSES: Final = 200
 _SOURCE: Final = "Mathis, Semke, Mahdavi, Ott 1997; MSS/(RTT·√p)·√(3/2)"
 
 
 def measure(loss: float, size: str, seed: int) -> Measured:
     """Download `size` with this share of datagrams lost; count from the fifth reduction of the window to the end."""
-    return measure_plan(PLAN, [f"links.0.down.1.loss={loss}", f"applications.0.size='{size}'", f"seed={seed}"])
-
-
-def measure_plan(path: Path, settings: Sequence[str]) -> Measured:
-    """Run a plan with one download; return what its server sent and lost after the first reductions."""
-    logs = RecoveryObserver()
-    outcome = run_plan(path, settings, logs.observer)
-    (log,) = logs.logs
-    since, until = log.reductions[_WARM_UP - 1], int(log.recovery["time"][-1])
-    sent = log.sent_at(until) - log.sent_at(since)
-    return {
-        "seconds": (until - since) / 1e9,
-        "sent": sent,
-        "lost": log.lost_between(since, until),
-        "reductions": len([at for at in log.reductions if since < at <= until]),
-        "mean_window": log.mean_window(since, until),
-        "goodput": outcome.results[0].goodput / 8,  # type: ignore[union-attr]  # of a bulk transfer
-        "timeouts": len(log.probe_timeouts),
-    }
-
-
-def pooled(results: Sequence[Result], loss: float) -> Measured:
-    """The sums over all seeds with one loss rate."""
-    chosen = [result.measured for result in results if result.case["loss"] == loss]
-    sums: Measured = {key: sum(one[key] for one in chosen) for key in ("seconds", "sent", "lost", "reductions")}
-    sums["seeds"] = len(chosen)
-    return sums
+    return steady_state(PLAN, [f"links.0.down.1.loss={loss}", f"applications.0.size='{size}'", f"seed={seed}"])
 
 
 def formula(p: float, constant: float = CONSTANT) -> float:
@@ -61,11 +35,11 @@ def judge(results: Sequence[Result]) -> list[Check]:
     """Sent and not lost, over the formula's, with p both as lost packets and as reductions per packet."""
     checks = []
     for loss in sorted({result.case["loss"] for result in results}):
-        sums = pooled(results, loss)
+        sums = pooled(row for row in results if row.case["loss"] == loss)
         rate = (sums["sent"] - sums["lost"]) / sums["seconds"]
         by_loss = rate / formula(sums["lost"] / sums["sent"])
         by_event = rate / formula(sums["reductions"] / sums["sent"])
-        name = f"p {loss:.1%}, {sums['seeds']} seeds"
+        name = f"p {loss:.1%}, {sums['runs']} seeds"
         checks += [
             Check.between(f"{name}: losses", sums["lost"], _LEAST_LOSSES, None, "enough to average"),
             Check.relative(f"{name}: rate / formula, p = lost packets", by_loss, 1, 0.05, _SOURCE),
@@ -77,7 +51,7 @@ def judge(results: Sequence[Result]) -> list[Check]:
 def draw(results: Sequence[Result]) -> "dict[str, Figure]":
     """The rate over p."""
     losses = sorted({result.case["loss"] for result in results})
-    sums = [pooled(results, loss) for loss in losses]
+    sums = [pooled(row for row in results if row.case["loss"] == loss) for loss in losses]
     p = [one["lost"] / one["sent"] for one in sums]
     rates = [(one["sent"] - one["lost"]) / one["seconds"] for one in sums]
     curves = [

@@ -42,14 +42,15 @@ def run_experiments(
     which: Names = None,
     out: Out = _OUT,
     quick: Quick = False,
+    missing: Annotated[bool, typer.Option("--missing", help="Only the cases that there is no result of.")] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.", show_default="processors")] = os.cpu_count() or 1,
 ) -> None:
     """Measure, and print the table of checks; fails when one is out of its tolerance."""
     chosen = _chosen(which)
     with _progress() as done:
         try:
-            results = runner.run(chosen, out, quick=quick, jobs=jobs, done=done)
-        except RuntimeError as error:
+            results = runner.run(chosen, out, quick=quick, missing=missing, jobs=jobs, done=done)
+        except (RuntimeError, ValueError) as error:
             raise Failure(FAILED, "; ".join([str(error), *getattr(error, "__notes__", [])])) from None
     for name in chosen:
         _draw(OutputDirectory(out / name), name, results[name])
@@ -72,7 +73,7 @@ def report(
             results[name] = runner.load(out, name)
         except ValueError as error:
             raise Failure(BAD_INPUT, str(error)) from None
-        if open_cases := runner.missing(name, results[name], quick=quick):
+        if open_cases := runner.missing_cases(name, results[name], quick=quick):
             raise Failure(
                 BAD_INPUT,
                 f"{name}: no result of {len(open_cases)} cases, such as {open_cases[0]}: run `quicsim experiments run`",
