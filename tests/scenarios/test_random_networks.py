@@ -1,4 +1,4 @@
-"""Random networks and stack options: whatever is lost, late or out of order, every byte arrives, and nothing hangs.
+"""Random networks, controllers and stack options: every byte arrives, nothing hangs, and no invariant is violated.
 
 `make soak` runs many more; QUICSIM_SOAK=FIRST:LAST chooses the seeds, and one seed alone replays a failure.
 """
@@ -12,6 +12,7 @@ import quicsim
 from links import Delay, Duplicate, EcnRemark, Element, Jitter, Loss, Mtu, Rate, ReorderDepth, TailDrop
 from stack.errors import ConnectionClosed
 
+CONTROLLERS = ["new_reno", "cubic", "bbr", "prague"]
 FIRST, LAST = (int(number) for number in os.environ.get("QUICSIM_SOAK", "0:60").split(":"))
 
 
@@ -55,6 +56,9 @@ def random_options(rng: Random) -> dict[str, object]:
         "datagram_size": rng.choice([1200, 1350, 1452]),
         "pacing": rng.random() < 0.7,
         "max_idle_timeout_ms": 0,
+        "congestion": rng.choice(CONTROLLERS),
+        "hystart": rng.choice([None, False, True]),
+        "initial_window": rng.choice([None, None, 3_000, 60_000]),
     }
 
 
