@@ -3,31 +3,49 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from quicsim import plot
 from quicsim.experiments import Case, Check, Experiment, Measured, Result
 from quicsim.experiments.steady_state import pooled, steady_state
 from quicsim.plot.curves import EXPECTED, POINTS
+from stack.congestion import register
+from stack.congestion.cubic import Cubic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PLAN: Final = Path(__file__).with_name("plan.toml")
 _DATAGRAM: Final = 1200  # bytes
-_RENO: Final = "RFC 9438 section 4.3: the Reno-friendly region"
-_CUBIC: Final = "RFC 9438 section 5.1, figure 5"
+_RENO: Final = "RFC 9438 section 4.3: α 9/17, β 0.7 have Reno's response"
+_FASTER: Final = "RFC 9438 section 4.3: α is 1 from the window of the last loss on, which the constant leaves out"
+_CUBIC: Final = "RFC 9438 section 5.1, figure 5: for losses at equal distances"
 _LEAST_LOSSES: Final = 70
-_FRIENDLY: Final = 0.005  # p from which windows at 100 ms are those of Reno
+_RANDOM: Final = "random"
+_PERIODIC: Final = "periodic"
+_FIRST_LOSS: Final = 80  # the datagram by which periodic losses end slow start
 
 
-def measure(rtt_ms: int, loss: float, size: str, seed: int) -> Measured:
-    """Download `size` over this round trip, with this share of datagrams lost."""
+@register("cubic_constant_alpha")
+class ConstantAlpha(Cubic):
+    """CUBIC whose Reno-friendly window grows with α = 9/17 always, as the response function supposes."""
+
+    __slots__ = ()
+
+    def _begin_epoch(self, now: int) -> None:
+        super()._begin_epoch(now)
+        self._prior_window = math.inf
+
+
+def measure(congestion: str, losses: str, rtt_ms: int, p: float, size: str, seed: int) -> Measured:
+    """Download `size` over this round trip, with a share `p` of datagrams lost at random or at equal distances."""
     delay = f"'{rtt_ms / 2:g}ms'"
+    element = f"{{ loss = {p} }}" if losses == _RANDOM else f"{{ lossevery = [{round(1 / p)}, {_FIRST_LOSS}] }}"
     settings = [
+        f"stack.congestion='{congestion}'",
         f"links.0.up.0.delay={delay}",
         f"links.0.down.0.delay={delay}",
-        f"links.0.down.1.loss={loss}",
+        f"links.0.down.1={element}",
         f"applications.0.size='{size}'",
         f"seed={seed}",
     ]
@@ -44,54 +62,69 @@ def cubic(rtt: float, p: float) -> float:
     return float((0.4 * 3.7 / (4 * 0.3)) ** 0.25 * (rtt / p) ** 0.75)
 
 
+def _kinds(results: Sequence[Result]) -> dict[tuple[str, str, int, float], Measured]:
+    """Sums over seeds, by controller, kind of losses, round trip and p."""
+    kinds: dict[tuple[str, str, int, float], list[Result]] = {}
+    for row in results:
+        case = row.case
+        kinds.setdefault((case["congestion"], case["losses"], case["rtt_ms"], case["p"]), []).append(row)
+    return {kind: pooled(rows) for kind, rows in kinds.items()}
+
+
+def _rate(sums: Measured, rtt_ms: int) -> float:
+    """Datagrams per round trip that are not lost."""
+    return float((sums["sent"] - sums["lost"]) / sums["seconds"] * rtt_ms / 1000)
+
+
 def judge(results: Sequence[Result]) -> list[Check]:
-    """In the friendly region the rate, else the mean window."""
+    """With random losses the rate in Reno's region; with periodic ones the mean window in CUBIC's."""
     checks = []
-    for rtt_ms, loss in sorted({(row.case["rtt_ms"], row.case["loss"]) for row in results}):
-        sums = pooled(row for row in results if (row.case["rtt_ms"], row.case["loss"]) == (rtt_ms, loss))
+    for (congestion, losses, rtt_ms, nominal), sums in _kinds(results).items():
         p = sums["lost"] / sums["sent"]
-        name = f"RTT {rtt_ms} ms, p {loss:.2%}, {sums['runs']} seeds"
+        name = f"{congestion}, {losses} losses, RTT {rtt_ms} ms, p {nominal:.2%}"
         checks.append(Check.between(f"{name}: losses", sums["lost"], _LEAST_LOSSES, None, "enough to average"))
-        if loss >= _FRIENDLY:
-            rate = (sums["sent"] - sums["lost"]) / sums["seconds"] * rtt_ms / 1000
-            checks.append(Check.relative(f"{name}: rate / Reno's formula", rate / reno(p), 1, 0.06, _RENO))
-        else:
-            window = sums["mean_window"] / _DATAGRAM
-            expected = cubic(rtt_ms / 1000, p)
+        if losses == _PERIODIC:
+            window, expected = sums["mean_window"] / _DATAGRAM, cubic(rtt_ms / 1000, p)
             checks.append(Check.relative(f"{name}: mean window, datagrams", window, expected, 0.05, _CUBIC))
+            continue
+        ratio = _rate(sums, rtt_ms) / reno(p)
+        if congestion == "cubic":
+            checks.append(Check.between(f"{name}: rate / Reno's formula", ratio, 0.94, 1.15, _FASTER))
+        else:
+            checks.append(Check.relative(f"{name}: rate / Reno's formula", ratio, 1, 0.06, _RENO))
     return checks
 
 
 def draw(results: Sequence[Result]) -> "dict[str, Figure]":
-    """Mean windows over p."""
+    """Rates over p, and the formula."""
+    kinds = _kinds(results)
     curves = []
-    for rtt_ms in sorted({row.case["rtt_ms"] for row in results}):
-        losses = sorted({row.case["loss"] for row in results if row.case["rtt_ms"] == rtt_ms})
-        sums = [
-            pooled(row for row in results if (row.case["rtt_ms"], row.case["loss"]) == (rtt_ms, loss))
-            for loss in losses
-        ]
-        p = [one["lost"] / one["sent"] for one in sums]
-        windows = [one["mean_window"] / _DATAGRAM for one in sums]
-        curves.append(plot.Curve(p, windows, f"RTT {rtt_ms} ms", POINTS))
-        expected = [max(reno(one), cubic(rtt_ms / 1000, one)) for one in p]
-        curves.append(plot.Curve(p, expected, f"the formulas, {rtt_ms} ms", EXPECTED))
-    panel = plot.Panel(curves, "mean window (datagrams)", "share of packets lost", "xy")
-    return {"window": plot.curves("CUBIC under random loss", [panel])}
+    for congestion in ("cubic", "cubic_constant_alpha"):
+        rows = sorted(
+            (p, sums) for (name, losses, _, p), sums in kinds.items() if (name, losses) == (congestion, _RANDOM)
+        )
+        curves.append(plot.Curve([p for p, _ in rows], [_rate(sums, 100) for _, sums in rows], congestion, POINTS))
+    grid = [0.005 * 1.1**step for step in range(16)]
+    curves.append(plot.Curve(grid, [reno(p) for p in grid], "1.2247 / √p", EXPECTED))
+    panel = plot.Panel(curves, "datagrams per round trip", "share of packets lost", "xy")
+    return {"rate": plot.curves("CUBIC in Reno's region, RTT 100 ms", [panel])}
+
+
+def _case(congestion: str, losses: str, rtt_ms: int, p: float, size: str, seed: int) -> dict[str, Any]:
+    return {"congestion": congestion, "losses": losses, "rtt_ms": rtt_ms, "p": p, "size": size, "seed": seed}
 
 
 EXPERIMENT: Final = Experiment(
     claim="Under random loss CUBIC gets what Reno would where that is more, and else a mean window of "
     "1.054 (RTT/p)^¾ datagrams.",
     cases=[
+        *[Case(_case("cubic", _PERIODIC, rtt, 0.0003, "300MB", 1)) for rtt in (200, 100)],
         *[
-            Case({"rtt_ms": rtt, "loss": 0.0003, "size": "120MB", "seed": seed})
-            for seed in (1, 2, 3)
-            for rtt in (200, 100)
+            Case(_case(congestion, _RANDOM, 100, p, size, seed), quick=(p, seed) == (0.01, 1))
+            for congestion in ("cubic", "cubic_constant_alpha")
+            for p, size in ((0.005, "28MB"), (0.01, "14MB"), (0.02, "14MB"))
+            for seed in (1, 2)
         ],
-        *[Case({"rtt_ms": 100, "loss": 0.005, "size": "28MB", "seed": seed}) for seed in (1, 2, 3)],
-        *[Case({"rtt_ms": 100, "loss": 0.01, "size": "14MB", "seed": seed}, quick=seed == 1) for seed in (1, 2, 3)],
-        *[Case({"rtt_ms": 100, "loss": 0.02, "size": "14MB", "seed": seed}) for seed in (1, 2)],
     ],
     measure=measure,
     judge=judge,
