@@ -54,7 +54,7 @@ def run_experiments(
             raise Failure(FAILED, "; ".join([str(error), *getattr(error, "__notes__", [])])) from None
     for name in chosen:
         _draw(OutputDirectory(out / name), name, results[name])
-    _judge(results)
+    _judge(_checks(results))
 
 
 @app.command()
@@ -68,25 +68,29 @@ def report(
 ) -> None:
     """Print the table of checks from the last runs' results, and keep it, and the figures, with the experiments."""
     results: dict[str, list[Result]] = {}
+    not_measured: dict[str, Check] = {}
     for name in _chosen(which):
         try:
             results[name] = runner.load(out, name)
         except ValueError as error:
             raise Failure(BAD_INPUT, str(error)) from None
         if open_cases := runner.missing_cases(name, results[name], quick=quick):
-            raise Failure(
-                BAD_INPUT,
-                f"{name}: no result of {len(open_cases)} cases, such as {open_cases[0]}: run `quicsim experiments run`",
-            )
+            what = f"not measured: {len(open_cases)} cases, such as {open_cases[0]}"
+            not_measured[name] = Check.note(what, "", "run `quicsim experiments run --missing`")
     directory = keep or folder()
+    checks = _checks(results)
+    for name, note in not_measured.items():
+        checks[name].append(note)
     if which is None and not quick:
         with OutputDirectory(directory).text("RESULTS.md") as file:
-            file.write("\n".join(reports.markdown(_checks(results))) + "\n")
+            file.write("\n".join(reports.markdown(checks)) + "\n")
     for name in results:
         kept = OutputDirectory(directory / name)
         for figure in sorted((out / name).glob("*.png")):
             shutil.copyfile(figure, kept.path / figure.name)
-    _judge(results)
+    _judge(checks)
+    if not_measured:
+        raise Failure(FAILED, "; ".join(f"{name}: {note.what}" for name, note in not_measured.items()))
 
 
 def _chosen(which: list[str] | None) -> list[str]:
@@ -99,11 +103,10 @@ def _chosen(which: list[str] | None) -> list[str]:
 
 
 def _checks(results: Mapping[str, list[Result]]) -> dict[str, list[Check]]:
-    return {name: experiment(name).judge(rows) for name, rows in results.items()}
+    return {name: experiment(name).judge(rows) if rows else [] for name, rows in results.items()}
 
 
-def _judge(results: Mapping[str, list[Result]]) -> None:
-    checks = _checks(results)
+def _judge(checks: Mapping[str, list[Check]]) -> None:
     console = Console(highlight=False)
     console.width = max(console.width, _WIDTH)
     console.print(reports.table(checks))
