@@ -120,7 +120,7 @@ EXPERIMENT: Final = Experiment(
     cases=[
         *[Case(_case("cubic", _PERIODIC, rtt, 0.0003, "300MB", 1)) for rtt in (200, 100)],
         *[
-            Case(_case(congestion, _RANDOM, 100, p, size, seed), quick=(p, seed) == (0.01, 1))
+            Case(_case(congestion, _RANDOM, 100, p, size, seed), quick=(p, seed) == (0.01, 2))
             for congestion in ("cubic", "cubic_constant_alpha")
             for p, size in ((0.005, "28MB"), (0.01, "14MB"), (0.02, "14MB"))
             for seed in (1, 2)
