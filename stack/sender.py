@@ -193,7 +193,11 @@ class Sender:
         wants_ping = acks.wants_ping(draft.eliciting)
         if (space.probes and not draft.eliciting) or (
             # A full window waits for an ACK already, unless it is full of padded ACKs
-            wants_ping and (self.builder.quota > 0 or not space.eliciting_in_flight)
+            wants_ping
+            and (
+                self.builder.quota >= draft.overhead + max(draft.size + 1, SMALL_PAYLOAD)
+                or not space.eliciting_in_flight
+            )
         ):
             parts.append(_PING_FRAME)  # rfc9002:6.2.4:3
             draft.size += 1

@@ -93,7 +93,8 @@ async def client(net: quicsim.Net, options: dict[str, object], streams: int, siz
     return equal
 
 
-@pytest.mark.parametrize("seed", range(FIRST, LAST))
+# In 747, 780 and 889 a PING beside an ACK once went although the window had no room for all of it
+@pytest.mark.parametrize("seed", sorted({*range(FIRST, LAST), 747, 780, 889}))
 def test_every_byte_arrives_over_a_random_network(seed: int) -> None:
     rng = Random(seed)
     sim = quicsim.Simulation(seed=seed, check=True)
