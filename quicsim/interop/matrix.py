@@ -25,7 +25,8 @@ class Matrix:
         self.command = command
         self.clients = list(dict.fromkeys(result.client for result in results))
         self.servers = list(dict.fromkeys(result.server for result in results))
-        self.cases: list[Case] = list(dict.fromkeys(result.case for result in results))
+        # By abbreviation, for some pairs run a case with another protocol
+        self.cases: list[Case] = list({result.case.abbreviation: result.case for result in results}.values())
         self._cells: dict[tuple[str, str], list[Result]] = {}
         for result in results:
             self._cells.setdefault((result.client, result.server), []).append(result)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -43,6 +44,11 @@ def test_text_of_a_single_pair_has_a_row_for_each_case() -> None:
     assert "0.500 s" in text
     assert "9050 ± 71 kbit/s" in text
     assert "the token | is <gone>" in text
+
+
+def test_a_case_is_described_once_though_pairs_run_it_with_different_protocols() -> None:
+    over_h3 = Result("one", "three", replace(H, protocol="h3"), Status.PASSED)
+    assert [case.abbreviation for case in matrix([*RESULTS, over_h3]).cases] == ["H", "G", "S"]
 
 
 def test_json_has_everything_and_is_read_again() -> None:
