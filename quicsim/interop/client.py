@@ -12,7 +12,7 @@ from quicsim.interop.cases import HQ
 from quicsim.net import Net, Trust, together
 from quicsim.outputs import OutputDirectory
 from quicsim.stream import Stream
-from stack.errors import ConfigError, ConnectionClosed, QuicError
+from stack.errors import VERSION_NEGOTIATION_ERROR, ConfigError, ConnectionClosed, QuicError
 from stack.tls.schedule import CHACHA20_POLY1305_SHA256
 from stack.wire.versions import VERSION_1, VERSION_2
 
@@ -52,6 +52,7 @@ Fetch = Callable[[str, Callable[[bytes], object]], Coroutine[Any, Any, int]]
 """Fetches a path and hands over what comes."""
 
 _PARALLEL: Final = 256  # requests at a time; the server's limit of streams may hold back more
+_ATTEMPTS: Final = 5  # at a connection
 _TICKET_CHECKS: Final = 50
 _TICKET_INTERVAL: Final = "100ms"
 
@@ -138,6 +139,19 @@ class Client:
             conn.close()
 
     async def _connect(self, net: Net, **more: Any) -> Connection:
+        """Connect, again if it is said that the server speaks no version of ours.
+
+        Nothing protects Version Negotiation packets, and a datagram whose version was damaged on the way leads to one.
+        """
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return await self._attempt(net, **more)
+            except ConnectionClosed as error:
+                if error.code != VERSION_NEGOTIATION_ERROR:
+                    raise
+        return await self._attempt(net, **more)
+
+    async def _attempt(self, net: Net, **more: Any) -> Connection:
         first = self.requests[0]
         return await net.connect(
             self.host or first.host,
