@@ -1,9 +1,13 @@
-"""Congestion windows of the TCP model, in segments: NewReno and CUBIC."""
+"""Congestion windows of the TCP model, in segments: NewReno and CUBIC.
+
+Only basic operations on floats and integers are used, which give the same result on every machine.
+"""
 
 from abc import ABC, abstractmethod
 from typing import Final
 
 from quicsim.series import NS_PER_S
+from stack.congestion.cubic import ALPHA, BETA, C, cube_root_ns
 
 INITIAL_WINDOW: Final = 10.0  # segments (RFC 6928)
 _LEAST: Final = 2.0  # segments of a slow start threshold (RFC 5681, equation 4)
@@ -58,16 +62,12 @@ class NewReno(Window):
 class Cubic(Window):
     """A cubic function of the time since the last loss, with fast convergence (RFC 9438, without HyStart)."""
 
-    C: Final = 0.4
-    BETA: Final = 0.7
-    ALPHA: Final = 3 * (1 - BETA) / (1 + BETA)  # of what it estimates NewReno to have (RFC 9438 section 4.3)
-
     def __init__(self) -> None:
         super().__init__()
         self._before = 0.0  # the window before the last loss
         self._maximum = 0.0  # where the cubic is flat: the same, or less while it converges
         self._epoch_at: int | None = None  # when congestion avoidance began
-        self._time_to_maximum = 0.0  # from there, s
+        self._time_to_maximum = 0  # from there, ns
         self._reno = 0.0
 
     def _avoid(self, count: int, now: int, rtt: int) -> None:
@@ -75,23 +75,24 @@ class Cubic(Window):
             self._epoch_at = now
             self._reno = self.size
             self._maximum = max(self._maximum, self.size)
-            self._time_to_maximum = ((self._maximum - self.size) / self.C) ** (1 / 3)
-        elapsed = (now - self._epoch_at) / NS_PER_S
-        self._reno += (self.ALPHA if self._reno < self._before else 1.0) * count / self.size
+            self._time_to_maximum = cube_root_ns((self._maximum - self.size) / C)
+        elapsed = now - self._epoch_at
+        self._reno += (ALPHA if self._reno < self._before else 1.0) * count / self.size
         if self._cubic(elapsed) < self._reno:
             self.size = max(self.size, self._reno)  # the Reno-friendly region
             return
-        target = min(max(self._cubic(elapsed + rtt / NS_PER_S), self.size), 1.5 * self.size)
+        target = min(max(self._cubic(elapsed + rtt), self.size), 1.5 * self.size)
         self.size += count * (target - self.size) / self.size
 
-    def _cubic(self, elapsed: float) -> float:
-        return self.C * (elapsed - self._time_to_maximum) ** 3 + self._maximum
+    def _cubic(self, elapsed: int) -> float:
+        seconds = (elapsed - self._time_to_maximum) / NS_PER_S
+        return C * (seconds * seconds * seconds) + self._maximum
 
     def _reduce(self, now: int) -> None:
         self._before = self.size
         converging = self.size < self._maximum  # give others room (RFC 9438 section 4.7)
-        self._maximum = self.size * (1 + self.BETA) / 2 if converging else self.size
-        self.threshold = max(self.size * self.BETA, _LEAST)
+        self._maximum = self.size * (1 + BETA) / 2 if converging else self.size
+        self.threshold = max(self.size * BETA, _LEAST)
         self._epoch_at = None
 
 

@@ -30,6 +30,11 @@ def cube_root(value: int) -> int:
     return root
 
 
+def cube_root_ns(cubed: float) -> int:
+    """Return the cube root of `cubed` s³ in ns."""
+    return cube_root(int(cubed * SECOND) * SECOND**2)
+
+
 @register("cubic")
 class Cubic(WindowController):
     """A window that depends on the time since the last reduction rather than on the round-trip time."""
@@ -88,8 +93,7 @@ class Cubic(WindowController):
         self._reno_window = window  # rfc9438:4.8:1
         self._alpha = ALPHA
         if self._window_max > window:
-            missing = int((self._window_max - window) / (C * self._datagram_size) * SECOND)
-            self._k_ns = cube_root(missing * SECOND**2)
+            self._k_ns = cube_root_ns((self._window_max - window) / (C * self._datagram_size))
         else:
             self._window_max = window
             self._k_ns = 0
