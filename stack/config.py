@@ -109,6 +109,9 @@ class Config:
     # On paths longer than 100 ms, raise the window in slow start to half of what the spacing of one burst's ACKs says
     # that the path holds. No RFC has it; for experiments on satellite links.
     jump_start: bool = False
+    # Window-based controllers: losses that make up no more than this share of what was sent reduce no window. Departs
+    # from RFC 9002 section 7.3.2; for paths that lose packets without congestion.
+    loss_tolerance: float = 0.0
     fast_convergence: bool = True  # "cubic": leave room for other flows (RFC 9438 section 4.7)
     pacing: bool = True
     ecn: bool = True  # mark packets ECT(0) on paths that carry marks (RFC 9000 section 13.4); marks are always reported
@@ -147,6 +150,7 @@ class Config:
             "keep_alive_ms": (0, MAX_VARINT),
             "packet_threshold": (1, 1 << 30),
             "time_threshold": (1, 16),
+            "loss_tolerance": (0, 0.5),
         }
         for name, (low, high) in bounds.items():
             value = getattr(self, name)

@@ -537,6 +537,7 @@ class Connection:
                 config.hystart,
                 config.fast_convergence,
                 config.jump_start,
+                config.loss_tolerance,
                 config.pacing,
                 self.rng,
             ),

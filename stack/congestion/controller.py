@@ -34,6 +34,7 @@ class CongestionOptions:
     hystart: bool | None = None  # leave slow start by HyStart++ (RFC 9406); None: as the controller has it
     fast_convergence: bool = True  # CUBIC: make room for other flows; off for one that is alone (rfc9438:4.7:2)
     jump_start: bool = False  # long paths: leap in slow start to what a burst has shown to fit
+    loss_tolerance: float = 0.0  # share of the bytes sent whose loss reduces no window
     paced: bool = True  # packets are spread over the round trip
     rng: Randomness | None = None  # for what is to differ between connections; None: nothing does
 

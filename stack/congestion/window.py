@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from stack.congestion.controller import MINIMUM_WINDOW, CongestionController, CongestionOptions
 from stack.congestion.hystart import HyStart, SlowStart
+from stack.congestion.loss_tolerance import LossTolerance
 from stack.congestion.packet_train import PacketTrain
 from stack.congestion.recovery_period import RecoveryPeriod
 
@@ -28,6 +29,7 @@ class WindowController(CongestionController):
         "_hystart",
         "_kept_state",
         "_recovery",
+        "_tolerance",
         "_train",
         "congestion_window",
         "ssthresh",
@@ -42,6 +44,7 @@ class WindowController(CongestionController):
         hystart = self.hystart_by_default if options.hystart is None else options.hystart
         self._hystart = HyStart(options.paced) if hystart else None
         self._train = PacketTrain() if options.jump_start else None
+        self._tolerance = LossTolerance(options.loss_tolerance) if options.loss_tolerance else None
         self._recovery = RecoveryPeriod()
         self._kept_state: tuple[Any, ...] | None = None  # before the last reduction; None: it can't be undone
 
@@ -76,6 +79,8 @@ class WindowController(CongestionController):
             return
         # RFC 9002 section 7.3.2: recovery ends when a packet sent during it is acknowledged
         recovery.active = False
+        if self._tolerance is not None:
+            self._tolerance.on_acked(acked)
         hystart = self._hystart
         if hystart is not None:
             hystart.on_acked(packets[-1].sent_at, rtt.latest_rtt_ns, now)
@@ -106,12 +111,19 @@ class WindowController(CongestionController):
 
     def on_lost(self, packets: Sequence["SentPacket"], now: int) -> bool:
         """Reduce, and keep what undoes it in case that the packets only came late."""
+        if self._tolerance is not None:
+            return self._on_lost_beyond(self._tolerance, packets, now)
         kept = (*self._kept(), self.ssthresh)
         reduced = self.on_congestion(packets[-1].sent_at, now)
         if reduced:
             self._kept_state = kept
         self._recovery.count(packets)
         return reduced
+
+    def _on_lost_beyond(self, tolerance: LossTolerance, packets: Sequence["SentPacket"], now: int) -> bool:
+        """Reduce if more is lost than is borne. That is not undone: any of the packets lost until then may turn up."""
+        lost = sum([packet.size for packet in packets if not self._recovery.covers(packet.sent_at)])
+        return not tolerance.bears(lost) and self.on_congestion(packets[-1].sent_at, now)
 
     def on_spurious_loss(self, packet: "SentPacket", now: int) -> bool:
         """Take the reduction back once all the packets that have led to it turned up (RFC 9438 section 4.9.2)."""

@@ -1,6 +1,6 @@
 """A download over one link, by a named controller, with all that tests of congestion control look at."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -54,11 +54,16 @@ class Download:
         *,
         seed: int = 1,
         check: bool = True,
+        on_accepted: Callable[[Net, Any], Awaitable[None]] | None = None,
         **options: Any,
     ) -> None:
-        """`check`: watch the invariants, which takes its time; `options`: fields of Config, for both ends."""
+        """`check`: watch the invariants, which takes its time; `options`: fields of Config, for both ends.
+
+        `on_accepted`: what the server does with the connection besides.
+        """
         self.sizes = sizes
         self.options = options | {"congestion": congestion}
+        self.on_accepted = on_accepted
         self.sender = _Sender()
         self.sim = quicsim.Simulation(seed=seed, check=check, observer=lambda _: self.sender)
         self.down = (down or link)()
@@ -86,6 +91,8 @@ class Download:
     async def _serve(self, net: Net) -> Any:
         listener = await net.listen(4433, quicsim.test_certificate(), **self.options)
         connection = await listener.accept()
+        if self.on_accepted is not None:
+            net.spawn(self.on_accepted, connection)
         for _ in self.sizes:
             net.spawn(_answer, await connection.accept_stream())
         return connection
