@@ -37,7 +37,8 @@ class Pipeline:
         self.name: Final = name
         self.elements: Final = arrange(name, list(elements))
         self.sent = 0
-        self.delivered = 0
+        self._stayed = 0  # those that did not go through at once
+        self._left = 0  # those that came through later, or were made here
         self.lost = 0
         self.sent_bytes = 0
         self.delivered_bytes = 0
@@ -61,6 +62,11 @@ class Pipeline:
         self._first = self._stages[0]
         self._last: Final = len(stages) - 1
 
+    @property
+    def delivered(self) -> int:
+        """Datagrams that came through, or will."""
+        return self.sent - self._stayed + self._left
+
     def watch(self, watcher: Watcher) -> None:
         """Tell a watcher what becomes of each datagram; see `links.watch`. Raises ValueError when some came already."""
         if self.sent:
@@ -80,13 +86,14 @@ class Pipeline:
             now = at
             at = receive(datagram, now)
             if at < 0:
+                self._stayed += 1
                 if at == DROPPED:
                     self._drop(datagram, now)
                 return
         if self._last:
+            self._stayed += 1
             self._schedule(at, self._enter, 1, datagram, at)
         else:
-            self.delivered += 1
             self.delivered_bytes += datagram.size
             self._deliver(datagram, at)
 
@@ -107,7 +114,7 @@ class Pipeline:
 
     def _leave(self, stage: int, datagram: Datagram, at: int) -> None:
         if stage == self._last:
-            self.delivered += 1
+            self._left += 1
             self.delivered_bytes += datagram.size
             self._deliver(datagram, at)
         else:

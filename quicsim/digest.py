@@ -6,7 +6,7 @@ from typing import Final
 
 from links import Datagram
 
-# number, sent_at, when delivered or lost, link, ECN codepoint, fate (0 delivered, 1 lost, 2 passed), payload size
+# number, sent_at, when delivered or lost, link, ECN codepoint, fate (0 delivered, 1 lost), payload size
 _RECORD: Final = struct.Struct("<QQQHBBI")
 
 _ENOUGH: Final = 32_768  # bytes of records
@@ -25,13 +25,6 @@ class Digest:
         """A datagram on the link of number `link` arrives at `at` (ns)."""
         head = _RECORD.pack(datagram.id, datagram.sent_at, at, link, datagram.ecn, 0, datagram.size)
         self._add(head + datagram.payload)
-
-    def passed(self, link: int, datagram: Datagram, at: int) -> None:
-        """A datagram arrives at a router at `at` (ns). What it contains is recorded where its way ends."""
-        pending = self._pending
-        pending += _RECORD.pack(datagram.id, datagram.sent_at, at, link, datagram.ecn, 2, datagram.size)
-        if len(pending) > _ENOUGH:
-            self._flush()
 
     def lost(self, link: int, datagram: Datagram, at: int) -> None:
         """A datagram was dropped at `at` (ns) by an element, for a reason."""

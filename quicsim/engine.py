@@ -6,8 +6,10 @@ are kept away from everyone else: a run until T includes what happens at T, a fa
 instead of being cancelled.
 """
 
+import gc
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from contextlib import contextmanager
 from heapq import heappop, heappush, heapreplace
 from typing import Any, Final, Generic, TypeVar
 
@@ -19,6 +21,9 @@ T = TypeVar("T")
 # Lengths of entries in the queue
 _CALL: Final = 5
 _IN_LANE: Final = 6
+
+_FOREVER: Final = 1 << 100  # ns
+_COLLECT_AFTER: Final = 50_000  # objects; Python's own 700 let it look through all of a large network again and again
 
 
 class DeadlockError(RuntimeError):
@@ -76,47 +81,49 @@ class Task(Future[T]):
 
 
 class Engine:
-    """The clock and what will happen; what is for the same time happens in the order it was scheduled."""
+    """The clock and what will happen; what is for the same time happens in the order it was scheduled.
+
+    `now` is the time in ns since the start, which only `run` changes.
+    """
 
     def __init__(self) -> None:
+        self.now = 0
         self._environment: Final = simpy.Environment()
         # SimPy's own queue and counter. Its entries are (time, priority, count, event); a call has callback, arguments
-        # in the place of the event, which saves making one for each datagram.
+        # in the place of the event, which saves making one for each datagram; one in a lane has callback, argument,
+        # lane.
         self._queue: Final[list[Any]] = self._environment._queue
         self._count: Final = self._environment._eid
         self._tasks: dict[Task[Any], None] = {}  # the running ones, in order of their start
 
-    @property
-    def now(self) -> int:
-        """The time in ns since the start."""
-        return self._environment.now  # type: ignore[return-value]  # ints in, ints out
-
     def schedule(self, at: int, callback: Callable[..., object], *arguments: object) -> None:
         """Call `callback(*arguments)` at `at` (ns). Raises ValueError when that is past."""
-        if at < self._environment._now:
+        if at < self.now:
             raise ValueError(f"can't schedule for {at} ns: it is {self.now} ns already")
         heappush(self._queue, (at, NORMAL, next(self._count), callback, arguments))
 
-    def lane(self) -> Callable[..., None]:
-        """Return another `schedule`, for calls whose times hardly ever decrease, such as the arrivals over a link.
+    def lane(self, callback: Callable[[T, int], object]) -> Callable[[T, int], None]:
+        """Return what schedules `callback(argument, at)`, given these two, at times that hardly ever decrease.
 
-        What happens when is the same, but of all that wait in order only the first is in the queue, so that this stays
-        short where thousands of datagrams are under way.
+        Such are the arrivals over a link. What happens when is the same as by `schedule`, but of all that wait in order
+        only the first is in the queue, so that this stays short where thousands of datagrams are under way.
         """
         waiting: deque[Any] = deque()  # entries in order; the first is also in the queue
-        environment, queue, count = self._environment, self._queue, self._count
+        append, queue, number = waiting.append, self._queue, self._count.__next__
+        last = 0  # time of the last that waits, or of one that did
 
-        def schedule(at: int, callback: Callable[..., object], *arguments: object) -> None:
+        def schedule(argument: T, at: int) -> None:
+            nonlocal last
+            if at < last:
+                self.schedule(at, callback, argument, at)
+                return
+            last = at
+            entry = (at, NORMAL, number(), callback, argument, waiting)
             if not waiting:
-                if at < environment._now:
+                if at < self.now:
                     raise ValueError(f"can't schedule for {at} ns: it is {self.now} ns already")
-                entry = (at, NORMAL, next(count), callback, arguments, waiting)
-                waiting.append(entry)
                 heappush(queue, entry)
-            elif at >= waiting[-1][0]:
-                waiting.append((at, NORMAL, next(count), callback, arguments, waiting))
-            else:
-                self.schedule(at, callback, *arguments)
+            append(entry)
 
         return schedule
 
@@ -144,24 +151,29 @@ class Engine:
             raise ValueError(f"can't run until {until} ns: it is {self.now} ns already")
         if task is not None:
             task.awaited = True
-        self._run(task, float("inf") if until is None else until)
+        with _collecting_rarely():
+            self._run(task, _FOREVER if until is None else until)
         if task is not None and task.done():
             return task.result()
         stuck = None if task is None else self._stuck(task, until)
         if until is not None:
-            self._environment._now = until  # before which nothing is left to happen
+            self.now = self._environment._now = until  # before which nothing is left to happen
         if stuck is not None:
             raise stuck
         return None
 
-    def _run(self, task: Task[Any] | None, until: float) -> None:
+    def _run(self, task: Task[Any] | None, until: int) -> None:
         """Let things happen until a task is done, or up to a time, or until nothing is left."""
         environment, queue = self._environment, self._queue
         step = environment.step
-        while queue and (task is None or not task.done()):
+        if task is not None and task.done():
+            return
+        while queue:
             entry = queue[0]
-            if entry[0] > until:
+            now = entry[0]
+            if now > until:
                 return
+            self.now = environment._now = now
             size = len(entry)
             if size == _IN_LANE:
                 waiting = entry[5]
@@ -170,13 +182,14 @@ class Engine:
                     heapreplace(queue, waiting[0])
                 else:
                     heappop(queue)
+                entry[3](entry[4], now)
             elif size == _CALL:
                 heappop(queue)
+                entry[3](*entry[4])
             else:
-                step()
-                continue
-            environment._now = entry[0]
-            entry[3](*entry[4])
+                step()  # of a process, without which no task gets done
+                if task is not None and task.done():
+                    return
 
     def _stuck(self, task: Task[Any], until: int | None) -> Exception:
         if until is not None and self._environment.peek() != float("inf"):
@@ -208,3 +221,14 @@ class Engine:
         """Stop the run because of a failed task, unless somebody sees to it."""
         if not task.awaited:
             task.result()
+
+
+@contextmanager
+def _collecting_rarely() -> Iterator[None]:
+    """Let the search for garbage in cycles wait: a run makes hardly any, and much else that would be searched."""
+    most, *others = gc.get_threshold()
+    gc.set_threshold(max(most, _COLLECT_AFTER) if most else 0, *others)
+    try:
+        yield
+    finally:
+        gc.set_threshold(most, *others)

@@ -1,13 +1,13 @@
 """Where NATs stand in the simulated network: between hosts and their links, one behind the other."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final
 
 from links import Datagram, Nat
-from quicsim.engine import Engine
 from quicsim.host import Send
 
-Receive = Callable[[Datagram], object]
+Receive = Callable[[Datagram, int], object]
 
 
 class Gateway:
@@ -21,8 +21,7 @@ class Gateway:
 class Gateways:
     """All NATs of a network. `receivers` hands on what comes for an address; `lose(datagram, now)` is told of drops."""
 
-    def __init__(self, engine: Engine, receivers: dict[str, Receive], lose: Callable[[Datagram, int], object]) -> None:
-        self._engine: Final = engine
+    def __init__(self, receivers: dict[str, Receive], lose: Callable[[Datagram, int], object]) -> None:
         self._receivers: Final = receivers
         self._lose: Final = lose
         self._before: Final[dict[str, Gateway]] = {}  # by inside address
@@ -33,7 +32,7 @@ class Gateways:
         self._before.update(dict.fromkeys(gateway.inside, gateway))
         for address in gateway.nat.outside:
             self._behind[address] = gateway
-            self._receivers[address] = lambda datagram: self._receive(gateway, datagram)
+            self._receivers[address] = partial(self._receive, gateway)
 
     def stands_before(self, address: str) -> bool:
         """Tell whether there is a NAT just before an address."""
@@ -76,9 +75,8 @@ class Gateways:
 
         return leave
 
-    def _receive(self, gateway: Gateway, datagram: Datagram) -> None:
-        now = self._engine.now
+    def _receive(self, gateway: Gateway, datagram: Datagram, now: int) -> None:
         if gateway.nat.receive(datagram, now):
-            self._receivers[datagram.destination[0]](datagram)
+            self._receivers[datagram.destination[0]](datagram, now)
         else:
             self._lose(datagram, now)

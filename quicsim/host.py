@@ -82,7 +82,7 @@ class Host:
     def send(self, datagram: Datagram) -> None:
         """Put a datagram on the link to its destination."""
         if self.taps:
-            self._show(SENT, datagram)
+            self._show(SENT, datagram, self.engine.now)
         pair = (datagram.source[0], datagram.destination[0])
         send = self.routes.get(pair) or self.way(*pair)
         if send is None:
@@ -104,19 +104,19 @@ class Host:
         """Find all ways through routers anew: there are other links."""
         self._ways.clear()
 
-    def receive(self, datagram: Datagram) -> None:
-        """Hand a datagram to the socket that it is for."""
+    def receive(self, datagram: Datagram, now: int) -> None:
+        """Hand a datagram, which has come at `now` (ns), to the socket that it is for."""
         if self.taps:
-            self._show(RECEIVED, datagram)
+            self._show(RECEIVED, datagram, now)
         socket = self._sockets.get(datagram.destination)
         if socket is None:
             self.unreachable += 1
         else:
             socket.driver.receive(datagram.payload, datagram.source, datagram.destination, datagram.ecn)
 
-    def _show(self, direction: str, datagram: Datagram) -> None:
+    def _show(self, direction: str, datagram: Datagram, now: int) -> None:
         for tap in self.taps:
-            tap(self.name, self.engine.now, direction, datagram)
+            tap(self.name, now, direction, datagram)
 
 
 class SocketOwner(Protocol):

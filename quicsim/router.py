@@ -34,13 +34,14 @@ class Router:
             return
         datagram.hop_limit -= 1
         address = datagram.destination[0]
-        send = self._ways.get(address)
-        if send is None:
-            send = self._find(address)
-            if send is None:
+        try:
+            send = self._ways[address]
+        except KeyError:
+            found = self._find(address)
+            if found is None:
                 self._drop(datagram, now, NO_ROUTE)
                 return
-            self._ways[address] = send
+            self._ways[address] = send = found
         self.forwarded += 1
         send(datagram, now)
 

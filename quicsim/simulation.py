@@ -7,7 +7,8 @@ from itertools import count
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from links import Datagram, Element, Nat, Pipeline, Schedule
+from links import Datagram, Element, Nat, Pipeline
+from links.element import Forward
 from links.units import nanoseconds
 from quicsim.contents import Contents
 from quicsim.digest import NO_LINK, Digest
@@ -72,12 +73,12 @@ class Simulation:
         self._asks_contents = False  # an element asks what hosts say is in their datagrams
         self._further_observers: dict[str, list[Observer]] = {}
         self._owners: dict[str, Host] = {}  # of addresses
-        self._receivers: dict[str, Callable[[Datagram], object]] = {}  # of what comes for an address
+        self._receivers: dict[str, Forward] = {}  # of what comes for an address
         self._nets: dict[str, SimNet] = {}
         self._routing = Routing()
         self._with_ways: dict[str, Host | Router] = {}  # those that have found ways through routers
         self._digest = Digest()
-        self._gateways = Gateways(self.engine, self._receivers, partial(self._digest.lost, NO_LINK))
+        self._gateways = Gateways(self._receivers, partial(self._digest.lost, NO_LINK))
         self._numbers = count()
 
     @property
@@ -381,11 +382,7 @@ class Simulation:
         """Make one direction of a link, which leads to `end`."""
         elements = list(elements)
         self._asks_contents |= any(map(needs_contents, elements))
-        schedule = self.engine.lane()
-        if isinstance(end, Router):
-            deliver = partial(self._pass, schedule, number, end.receive)
-        else:
-            deliver = partial(self._deliver, schedule, number)
+        deliver = self.engine.lane(end.receive) if isinstance(end, Router) else self._delivering(number, end)
         return Pipeline(
             name,
             elements,
@@ -395,15 +392,20 @@ class Simulation:
             lose=partial(self._digest.lost, number),
         )
 
-    def _deliver(self, schedule: Schedule, link: int, datagram: Datagram, at: int) -> None:
-        self._digest.delivered(link, datagram, at)
-        schedule(at, self._receivers[datagram.destination[0]], datagram)
+    def _delivering(self, link: int, end: Host) -> Forward:
+        """Return what takes datagrams from a link to a host at its end, or to the NAT before that."""
+        behind_nat = any(map(self._gateways.stands_before, end.addresses))
+        schedule = self.engine.lane(self._arrive if behind_nat else end.receive)
+        record = self._digest.delivered
 
-    def _pass(
-        self, schedule: Schedule, link: int, receive: Callable[[Datagram, int], object], datagram: Datagram, at: int
-    ) -> None:
-        self._digest.passed(link, datagram, at)
-        schedule(at, receive, datagram, at)
+        def deliver(datagram: Datagram, at: int) -> None:
+            record(link, datagram, at)
+            schedule(datagram, at)
+
+        return deliver
+
+    def _arrive(self, datagram: Datagram, now: int) -> None:
+        self._receivers[datagram.destination[0]](datagram, now)
 
 
 def _same_version(one: str, other: str) -> bool:

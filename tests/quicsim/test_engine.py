@@ -1,5 +1,6 @@
 """The discrete-event engine: order, time limits, failures."""
 
+import gc
 import traceback
 from collections.abc import Coroutine
 from random import Random
@@ -40,19 +41,23 @@ def test_calls_for_the_same_time_happen_in_the_order_they_were_scheduled() -> No
 def test_a_lane_changes_nothing_about_what_happens_when() -> None:
     def order(lanes: int) -> list[tuple[int, int]]:
         engine = Engine()
-        ways = [engine.lane() for _ in range(lanes)] or [engine.schedule]
         seen: list[tuple[int, int]] = []
         rng = Random(1)
 
-        def happen(number: int) -> None:
-            seen.append((engine.now, number))
+        def happen(number: int, now: int) -> None:
+            assert now == engine.now
+            seen.append((now, number))
             if number < 2_000:
                 # Mostly in order, with ties between lanes, and now and then before what the lane waits for
-                at = engine.now + rng.choice((0, 5, 5, 5, 7, 40))
-                ways[number % len(ways)](at, happen, number + 50)
+                at = now + rng.choice((0, 5, 5, 5, 7, 40))
+                ways[number % len(ways)](number + 50, at)
 
+        def without(number: int, at: int) -> None:
+            engine.schedule(at, happen, number, at)
+
+        ways = [engine.lane(happen) for _ in range(lanes)] or [without]
         for number in range(50):
-            ways[number % len(ways)](number % 3, happen, number)
+            ways[number % len(ways)](number, number % 3)
         engine.run(until=700)
         engine.run()
         return seen
@@ -65,7 +70,7 @@ def test_a_lane_refuses_the_past() -> None:
     engine = Engine()
     engine.run(until=10)
     with pytest.raises(ValueError, match="can't schedule for 9 ns: it is 10 ns already"):
-        engine.lane()(9, print)
+        engine.lane(print)("late", 9)
 
 
 def test_time_is_an_int_of_nanoseconds() -> None:
@@ -227,3 +232,20 @@ def test_awaiting_something_foreign_is_refused() -> None:
 
     with pytest.raises(TypeError, match="application awaits 1: must be something that its net gave"):
         engine.run(engine.start(application, "application"))
+
+
+def test_a_run_leaves_the_garbage_collector_as_it_was() -> None:
+    engine = Engine()
+    before = gc.get_threshold()
+    during: list[int] = []
+    engine.schedule(1, lambda: during.append(gc.get_threshold()[0]))
+    engine.run()
+    assert during[0] > before[0]
+    assert gc.get_threshold() == before
+    gc.set_threshold(0)  # which disables it
+    try:
+        engine.schedule(2, lambda: during.append(gc.get_threshold()[0]))
+        engine.run()
+        assert during[1] == gc.get_threshold()[0] == 0
+    finally:
+        gc.set_threshold(*before)
