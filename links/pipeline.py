@@ -77,6 +77,16 @@ class Pipeline:
         self._stages = [tuple(watched.receive(next(place), receive) for receive in stage) for stage in self._stages]
         self._first = self._stages[0]
 
+    def divert(self, take: Callable[[Datagram, int], bool]) -> None:
+        """Offer what has passed all elements to `take(datagram, at)`; it is delivered only where that returns False."""
+        deliver = self._deliver
+
+        def offer(datagram: Datagram, at: int) -> None:
+            if not take(datagram, at):
+                deliver(datagram, at)
+
+        self._deliver = offer
+
     def send(self, datagram: Datagram, now: int) -> None:
         """Put a datagram into the link at `now`, which never lies before an earlier call's."""
         self.sent += 1

@@ -83,7 +83,7 @@ class Task(Future[T]):
 class Engine:
     """The clock and what will happen; what is for the same time happens in the order it was scheduled.
 
-    `now` is the time in ns since the start, which only `run` changes.
+    `now` is the time in ns since the start, which only `run` and `catch_up` change.
     """
 
     def __init__(self) -> None:
@@ -161,6 +161,18 @@ class Engine:
         if stuck is not None:
             raise stuck
         return None
+
+    @property
+    def next_at(self) -> int | None:
+        """When the next thing is to happen (ns); None when nothing is."""
+        return self._queue[0][0] if self._queue else None
+
+    def catch_up(self, until: int) -> None:
+        """Let happen what is due at `until`, or was; the clock stays at the last of it.
+
+        For who has a clock of their own, such as the real one, which may tell later what came before.
+        """
+        self._run(None, until)
 
     def _run(self, task: Task[Any] | None, until: int) -> None:
         """Let things happen until a task is done, or up to a time, or until nothing is left."""

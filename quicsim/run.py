@@ -13,7 +13,7 @@ from quicsim.link_metrics import LinkMetrics, NetworkMetrics
 from quicsim.metrics import ConnectionMetrics
 from quicsim.net import Net
 from quicsim.outputs import OutputDirectory
-from quicsim.plan import ApplicationPlan, Plan, PlanError
+from quicsim.plan import ApplicationPlan, Plan, PlanError, build_network
 from quicsim.recording import Recording
 from quicsim.simulation import Simulation
 from stack.observer import Observer
@@ -207,20 +207,6 @@ class Run:
             for name, figure in figures.items():
                 with self._out.binary(f"{name}{suffix}.png") as file:
                     plot.save(figure, file.write)
-
-
-def build_network(plan: Plan, simulation: Simulation) -> None:
-    """Make a plan's hosts, routers, NATs and links. Raises ValueError when they can't be."""
-    for name, host in plan.hosts.items():
-        simulation.host(name, host.addresses)
-    for router in plan.routers:
-        simulation.router(router)
-    for nat in plan.nats:
-        simulation.nat(nat.inside, nat.outside, **nat.options)
-    for link in plan.links:
-        up, down = ([element.build() for element in elements] for elements in (link.up, link.down))
-        a, b = link.between
-        simulation.link(a, b, up, down, cost=link.cost)
 
 
 async def _client(net: Net, application: ApplicationPlan, options: dict[str, Any]) -> Result:

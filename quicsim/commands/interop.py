@@ -5,6 +5,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Final
@@ -14,9 +15,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from quicsim.commands.exits import BAD_INPUT, FAILED, INTERRUPTED, OK, Failure, errors
-from quicsim.interop import real
 from quicsim.interop.cases import BY_ABBREVIATION, CASES, Case
 from quicsim.interop.endpoints import OURS, known_endpoints
+from quicsim.interop.jobs import Job, run_all
 from quicsim.interop.matrix import Matrix, merged, read_results
 from quicsim.interop.peers import Peer, Role
 from quicsim.interop.real import Pair
@@ -49,7 +50,15 @@ def interop(
         typer.Option("--case", metavar="CASE,...", help="Such as H,DC,L1.", show_default=_ALL),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the first run of each case.")] = 1,
+    repeat: Annotated[
+        int | None,
+        typer.Option(min=1, help="Runs of each measurement, G and C.", show_default="5, as the interop runner"),
+    ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Cases at once, of those in real time.")] = 1,
+    realtime: Annotated[
+        bool,
+        typer.Option("--realtime", help="Run relays before other programs: exact on a busy machine too; needs root."),
+    ] = False,
     endpoints: Annotated[
         Path | None, typer.Option(help="TOML file that names further programs.", show_default=False)
     ] = None,
@@ -71,6 +80,8 @@ def interop(
     nothing failed; 1 something did; 2 wrong arguments; 130 interrupted.
     """
     cases = _cases(case)
+    if repeat is not None:
+        cases = [replace(each, repetitions=repeat) if each.measured else each for each in cases]
     before = [] if earlier is None else _earlier(earlier)
     results: list[Result] = []
     interrupted = False
@@ -82,7 +93,7 @@ def interop(
         else:
             note = f"in real time over loopback, seed {seed}"
             work = [(pair, each) for pair in _pairs(client, server, endpoints, ours) for each in cases]
-            _run_real(work, jobs, out, seed, results)
+            _run_real(work, jobs, out, seed, realtime, results)
     except KeyboardInterrupt:
         interrupted = True
     matrix = Matrix(merged(before, results), note, shlex.join(["quicsim", *sys.argv[1:]]))
@@ -112,11 +123,17 @@ def _run_virtual(cases: list[Case], seed: int, results: list[Result]) -> None:
             on_result(run_case(case, seed))
 
 
-def _run_real(work: list[tuple[Pair, Case]], jobs: int, out: Path | None, seed: int, results: list[Result]) -> None:
+def _run_real(
+    work: list[tuple[Pair, Case]], at_once: int, out: Path | None, seed: int, realtime: bool, results: list[Result]
+) -> None:
     with TemporaryDirectory(prefix="quicsim-") as scratch, _progress(len(work), results) as on_result:
         directory = Path(scratch) if out is None else OutputDirectory(out).path.resolve()
+        jobs = [
+            Job(pair, each, directory / f"{pair.client.name}-{pair.server.name}-{each.name}", seed, realtime)
+            for pair, each in work
+        ]
         try:
-            asyncio.run(real.run_all(work, jobs, directory, seed, on_result))
+            asyncio.run(run_all(jobs, at_once, on_result, keep=out is not None))
         finally:
             order = {(pair.client.name, pair.server.name, each.name): i for i, (pair, each) in enumerate(work)}
             results.sort(key=lambda result: order[result.client, result.server, result.case.name])

@@ -8,9 +8,8 @@ import typer
 
 from quicsim.commands.exits import BAD_INPUT, Failure
 from quicsim.outputs import OutputDirectory
-from quicsim.plan import Plan, PlanError, load_plan, sweep_runs
+from quicsim.plan import Plan, PlanError, build_network, load_plan, sweep_runs
 from quicsim.plan.elements import ElementPlan, element_text
-from quicsim.run import build_network
 from quicsim.series import NS_PER_S
 from quicsim.simulation import Simulation
 

@@ -107,8 +107,6 @@ def relay(
     try:
         addresses = _outside(outside or [], setup, remote)
         relaying = Relay(
-            setup.up,
-            setup.down,
             server=remote,
             listen=near,
             seed=setup.seed if seed is None else seed,
@@ -116,7 +114,7 @@ def relay(
             tap=captures,
             outside=addresses,
             idle_timeout=idle or (setup.nat.idle_timeout if setup.nat is not None else IDLE_TIMEOUT),
-            ends=setup.ends,
+            network=setup.network,
         )
     except ValueError as error:
         raise Failure(BAD_INPUT, str(error)) from None
@@ -165,10 +163,10 @@ def _setup(
     if profile is not None:
         if profile not in PROFILES:
             raise Failure(BAD_INPUT, f"--profile: {choose('profile', profile, PROFILES)}")
-        return Setup(*PROFILES[profile]())
+        return Setup.of_elements(*PROFILES[profile]())
     if both is not None:
-        return Setup(_elements("--both", both), _elements("--both", both))
-    return Setup(_elements("--up", up or ""), _elements("--down", down or ""))
+        return Setup.of_elements(_elements("--both", both), _elements("--both", both))
+    return Setup.of_elements(_elements("--up", up or ""), _elements("--down", down or ""))
 
 
 def _elements(option: str, text: str) -> list[Element]:

@@ -102,7 +102,12 @@ class Matrix:
         if measured:
             lines += ["", "## Goodput", "", _row("client", "server", "case", "goodput"), _row(*["---"] * 4)]
             lines += [_row(each.client, each.server, each.case.abbreviation, each.goodput) for each in measured]
-        for status, heading in ((Status.FAILED, "Failed"), (Status.UNSUPPORTED, "Not there")):
+        headings = {
+            Status.FAILED: "Failed",
+            Status.PASSED: "Passed with a remark",
+            Status.UNSUPPORTED: "Not there",
+        }
+        for status, heading in headings.items():
             lines += self._markdown_reasons(status, heading)
         lines += ["", "## Test cases", "", _row("case", "name", "what"), _row("---", "---", "---")]
         lines += [_row(case.abbreviation, case.name, case.description) for case in self.cases]
@@ -111,7 +116,7 @@ class Matrix:
     def _markdown_reasons(self, status: Status, heading: str) -> list[str]:
         reasons: dict[tuple[str, str, str], list[str]] = {}
         for each in self.results:
-            if each.status is status:
+            if each.status is status and each.reason:
                 reasons.setdefault((each.client, each.server, each.reason), []).append(each.case.abbreviation)
         if not reasons:
             return []

@@ -2,13 +2,15 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
 import shutil
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -27,9 +29,11 @@ from quicsim.interop.material import Material, make_certificates, make_files
 from quicsim.interop.peers import UNSUPPORTED, Peer, Role, Setting
 from quicsim.interop.peers.peer import CERTIFICATE, KEY, ROOT
 from quicsim.interop.results import Result, Status
-from quicsim.interop.rig import FIRST_REBINDING, REBINDING_PERIOD
+from quicsim.interop.rig import FIRST_REBINDING, REBINDING_PERIOD, Network
 from quicsim.interop.trace import Recording
-from quicsim.relay import CLIENT_SIDE, SERVER_SIDE, Rebind, Relay
+from quicsim.relay import CLIENT_SIDE, SERVER_SIDE, Relay, running_first
+from quicsim.simulation import Link, Simulation
+from quicsim.traffic import Tcp
 from stack.observer import Address
 
 _LOCALHOST: Final = {False: "127.0.0.1", True: "::1"}
@@ -52,24 +56,35 @@ class Pair:
     server: Peer
 
 
-async def run_case(pair: Pair, case: Case, directory: Path, seed: int = 1) -> Result:
-    """Run a case as often as it asks for and check it; what the programs say and a capture stay in `directory`."""
+async def run_case(pair: Pair, case: Case, directory: Path, seed: int = 1, *, realtime: bool = False) -> Result:
+    """Run a case as often as it asks for and check it; what the programs say and a capture stay in `directory`.
+
+    With `realtime` the relay runs before other programs, and fails where that is not allowed.
+    """
     names = (pair.client.name, pair.server.name)
     goodputs: list[float] = []
+    remarks: dict[str, None] = {}
     started_at = time.monotonic()
     try:
         case = replace(case, protocol=_protocol(pair, case))
         for repetition in range(case.repetitions):
-            evidence = await _run_once(pair, case, directory / str(repetition + 1), seed + repetition)
-            for check in case.all_checks:
-                check(evidence)
+            evidence = await _run_once(pair, case, directory / str(repetition + 1), seed + repetition, realtime)
+            remarks |= dict.fromkeys(filter(None, [check(evidence) for check in case.all_checks]))
             if case.measured:
                 goodputs.append(checks.goodput(evidence))
     except NotThere as reason:
         return Result(*names, case, Status.UNSUPPORTED, str(reason))
     except (CheckFailed, OSError, RuntimeError) as failure:  # the latter two: a program can't be run, or built
-        return Result(*names, case, Status.FAILED, str(failure), duration_s=time.monotonic() - started_at)
-    return Result(*names, case, Status.PASSED, "", tuple(goodputs), time.monotonic() - started_at)
+        why = "; ".join([str(failure), *_limits(pair, case)])
+        return Result(*names, case, Status.FAILED, why, duration_s=time.monotonic() - started_at)
+    return Result(*names, case, Status.PASSED, "; ".join(remarks), tuple(goodputs), time.monotonic() - started_at)
+
+
+def _limits(pair: Pair, case: Case) -> list[str]:
+    """What is known of why a case can't pass."""
+    ends = ((pair.client, Role.CLIENT), (pair.server, Role.SERVER))
+    known = (peer.limits.get(role, {}).get(case.abbreviation) for peer, role in ends)
+    return [f"known: {each}" for each in known if each is not None]
 
 
 def _protocol(pair: Pair, case: Case) -> str:
@@ -87,8 +102,6 @@ def _protocol(pair: Pair, case: Case) -> str:
             raise NotThere(f"not installed: {missing}")
     if case.network.second_address and pair.client.name in STAYING:
         raise NotThere(f"{pair.client.name} does not move to the address that a server prefers")
-    if case.cross_traffic:
-        raise NotThere("a TCP flow beside QUIC is there in virtual time only")
     if case.network.second_address and pair.server.name != OURS:
         raise NotThere(f"{pair.server.name} announces only its own address, for which no relay can stand")
     common = [protocol for protocol in pair.client.protocols if protocol in pair.server.protocols]
@@ -97,22 +110,6 @@ def _protocol(pair: Pair, case: Case) -> str:
     if not common or case.name == "http3":
         raise NotThere(f"{pair.client.name} and {pair.server.name} have no common protocol for it")
     return common[0]
-
-
-async def run_all(
-    jobs: Sequence[tuple[Pair, Case]], at_once: int, out: Path, seed: int, on_result: Callable[[Result], object]
-) -> None:
-    """Run cases, so many at once, below `out`; `on_result` is called with each result as it comes."""
-    room = asyncio.Semaphore(at_once)
-
-    async def run(pair: Pair, case: Case) -> None:
-        async with room:
-            directory = out / f"{pair.client.name}-{pair.server.name}-{case.name}"
-            on_result(await run_case(pair, case, directory, seed))
-
-    async with asyncio.TaskGroup() as group:
-        for pair, case in jobs:
-            group.create_task(run(pair, case))
 
 
 class _Rig:
@@ -127,6 +124,7 @@ class _Rig:
         self.host: Final = _LOCALHOST[case.network.ipv6]
         self.material: Final[Material] = make_files(case, directory, rng)
         self.recordings: Final = {CLIENT_SIDE: Recording("client"), SERVER_SIDE: Recording("server")}
+        self.connected: Final = asyncio.Event()  # the client has sent a 1-RTT packet
         for name in ("certs", Role.CLIENT.value, Role.SERVER.value):
             (directory / name).mkdir()
         issued = make_certificates(case, rng).files()
@@ -153,6 +151,8 @@ class _Rig:
     def tap(self, side: str, at: int, direction: str, datagram: Datagram) -> None:
         """Record what passes the relay as the host on that side of it sees it."""
         self.recordings[side].datagram(side, at, SENT if direction == RECEIVED else RECEIVED, datagram)
+        if side == CLIENT_SIDE and direction == RECEIVED and _has_short_header(datagram.payload):
+            self.connected.set()
 
     def save(self) -> None:
         """Write what was recorded, with the secrets of both programs, into captures."""
@@ -175,10 +175,11 @@ class _Rig:
         )
 
 
-async def _run_once(pair: Pair, case: Case, directory: Path, seed: int) -> Evidence:
+async def _run_once(pair: Pair, case: Case, directory: Path, seed: int, realtime: bool) -> Evidence:
     rig = _Rig(case, directory, seed)
     try:
-        await _exchange(pair, case, rig)
+        with running_first() if realtime else contextlib.nullcontext():
+            await _exchange(pair, case, rig)
     finally:
         rig.save()
     return rig.evidence()
@@ -196,20 +197,50 @@ async def _exchange(pair: Pair, case: Case, rig: _Rig) -> None:
     async with _started(pair.server, Role.SERVER, rig.setting(Role.SERVER, server[1], parameters), case) as serving:
         await _until_bound(serving, server, pair.server.name)
         relay = Relay(
-            case.network.up(),
-            case.network.down(),
             server=server,
             listen=(rig.host, 0),
             seed=rig.seed,
-            rebinds=_rebinds(case),
             tap=rig.tap,
             outside=[rig.host] if case.network.rebind != "address" else _OUTSIDE,
+            nat_on_arrival=True,
             also=also,
+            network=partial(_network, case),
         )
-        async with relay:
+        async with relay, _rebinding(relay, case.network, rig.connected):
             urls = [f"https://localhost:{relay.address[1]}/{name}" for name in rig.material.names]
             setting = rig.setting(Role.CLIENT, relay.address[1], "", *urls)
             await _fetch(pair.client, setting, case)
+
+
+def _network(case: Case, simulation: Simulation) -> Link:
+    """Make a case's link, and the cross traffic on it."""
+    link = simulation.link("client", "server", case.network.up(), case.network.down())
+    if case.cross_traffic:
+        Tcp(simulation, "server", "client", congestion="cubic")
+    return link
+
+
+@contextlib.asynccontextmanager
+async def _rebinding(relay: Relay, network: Network, connected: asyncio.Event) -> AsyncIterator[None]:
+    """Rebind the relay's NAT as a network asks for, while the block runs.
+
+    Its time begins when the client is `connected`: QUIC has no means against a NAT that rebinds before (RFC 9000
+    section 9), and a busy machine may take long for a handshake.
+    """
+    rebinding = asyncio.create_task(_rebind(relay, network, connected)) if network.rebind else None
+    try:
+        yield
+    finally:
+        if rebinding is not None:
+            rebinding.cancel()
+
+
+async def _rebind(relay: Relay, network: Network, connected: asyncio.Event) -> None:
+    await connected.wait()
+    await asyncio.sleep(FIRST_REBINDING / 1e9)
+    for address in itertools.cycle([*_OUTSIDE[1:], _OUTSIDE[0]]):
+        relay.rebind(address if network.rebind == "address" else None)
+        await asyncio.sleep(REBINDING_PERIOD / 1e9)
 
 
 async def _fetch(peer: Peer, setting: Setting, case: Case) -> None:
@@ -286,13 +317,9 @@ def _free_port(host: str) -> int:
         return port
 
 
-def _rebinds(case: Case) -> list[Rebind]:
-    if not case.network.rebind:
-        return []
-    times = range(FIRST_REBINDING, case.timeout_s * 10**9, REBINDING_PERIOD)
-    if case.network.rebind == "port":
-        return [Rebind(at) for at in times]
-    return [Rebind(at, address) for at, address in zip(times, _OUTSIDE[1:], strict=False)]
+def _has_short_header(payload: bytes) -> bool:
+    """Whether a datagram begins with a 1-RTT packet (RFC 9000 section 17.3)."""
+    return bool(payload) and payload[0] < 0x80
 
 
 def _last_words(logs: Path) -> str:

@@ -22,7 +22,10 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A test case of a client and a server; `reason` says why it did not pass, `goodputs` are in kbit/s."""
+    """A test case of a client and a server; `reason` says why it did not pass, or with what remark it did.
+
+    `goodputs` are in kbit/s.
+    """
 
     client: str
     server: str

@@ -110,6 +110,7 @@ def run_case(case: Case, seed: int = 1, **options: Any) -> Result:
     if case.protocol == H3 and find_spec("pylsqpack") is None:
         return Result(OURS, OURS, case, Status.UNSUPPORTED, "HTTP/3 is an extra: pip install 'quicsim[h3]'")
     goodputs: list[float] = []
+    remarks: dict[str, None] = {}
     duration = 0.0
     try:
         for repetition in range(case.repetitions):
@@ -118,10 +119,9 @@ def run_case(case: Case, seed: int = 1, **options: Any) -> Result:
                 run.run()
                 duration += run.simulation.now / 1e9
                 evidence = run.evidence()
-                for check in case.all_checks:
-                    check(evidence)
+                remarks |= dict.fromkeys(filter(None, [check(evidence) for check in case.all_checks]))
                 if case.measured:
                     goodputs.append(checks.goodput(evidence))
     except (CheckFailed, TransferFailed) as failure:
         return Result(OURS, OURS, case, Status.FAILED, str(failure), duration_s=duration)
-    return Result(OURS, OURS, case, Status.PASSED, "", tuple(goodputs), duration)
+    return Result(OURS, OURS, case, Status.PASSED, "; ".join(remarks), tuple(goodputs), duration)

@@ -5,7 +5,8 @@ import ctypes
 import heapq
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from typing import Any, Final
 
@@ -101,6 +102,16 @@ def run_first() -> None:
     So a relay keeps its times on a busy machine too. Raises OSError where that is not allowed.
     """
     os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+
+
+@contextmanager
+def running_first() -> Iterator[None]:
+    """As `run_first`, until the block has ended."""
+    run_first()
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 _LIBC: Final = ctypes.CDLL(None)

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from links import Element, Pipeline
+from quicsim.traffic import Flow
 
 _BIN_NS: Final = 10_000
 _BINS: Final = 10_000  # up to 100 ms; what is later counts as the last
@@ -61,7 +62,7 @@ class ElementCounters:
 class DirectionCounters:
     """One direction: datagrams and bytes that came, what was sent on, what its elements dropped.
 
-    The rest is under way, or was doubled.
+    The rest is under way, or was doubled. Cross traffic counts too.
     """
 
     name: str
@@ -79,6 +80,22 @@ class DirectionCounters:
 
 
 @dataclass(frozen=True, slots=True)
+class FlowCounters:
+    """A flow of cross traffic: datagrams sent and received, application bytes received, and their bit/s."""
+
+    name: str
+    sent: int
+    received: int
+    received_bytes: int
+    goodput: float
+
+    @classmethod
+    def of(cls, flow: Flow) -> "FlowCounters":
+        """The counters of a flow by now."""
+        return cls(flow.name, flow.sent, flow.received, flow.received_bytes, flow.goodput)
+
+
+@dataclass(frozen=True, slots=True)
 class RelayCounters:
     """A relay by now; `seconds` since the first datagram.
 
@@ -89,6 +106,7 @@ class RelayCounters:
     seconds: float
     up: DirectionCounters
     down: DirectionCounters
+    flows: tuple[FlowCounters, ...]
     clients: int
     rebindings: int
     no_mapping: int
@@ -120,6 +138,11 @@ class RelayCounters:
                     for reason, number in element.dropped.items()
                 )
                 yield f"  {element.name}: {element.received:,}" + (f", dropped {drops}" if drops else "")
+        for flow in self.flows:
+            yield (
+                f"cross traffic {flow.name}: {flow.sent:,} datagrams sent, {flow.received:,} came, "
+                f"{flow.goodput / 1e6:.2f} Mbit/s"
+            )
         for number, what in (
             (self.no_mapping, "for an address that the NAT had forgotten"),
             (self.strangers, "not from the server"),

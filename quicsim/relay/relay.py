@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import ipaddress
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import count
 from types import TracebackType
 from typing import Final
@@ -17,6 +17,7 @@ from quicsim.relay.counters import Lateness, RelayCounters
 from quicsim.relay.link import RelayedLink
 from quicsim.relay.outside import OutsideSockets
 from quicsim.relay.rebinding import Rebind
+from quicsim.simulation import Link, Simulation
 from stack.observer import Address
 from stack.transmit import Transmit
 
@@ -33,17 +34,21 @@ class Relay:
         async with Relay([Delay("15ms")], [Delay("15ms")], server=("127.0.0.1", 4433)) as relay:
             ...  # clients connect to relay.address
 
-    `up` are the elements from the clients to the server, `down` those back; as in a `Simulation` with the same `seed`
-    and names of the `ends` they treat the same sequence of datagrams alike. Their time begins with the first datagram
-    of a client. The relay listens at `listen` (port 0: a free one); each client gets a socket of its own towards the
-    server, at the first of the addresses `outside` (by default the one from which the server is reached), until it is
-    idle for `idle_timeout`. `rebinds`, in order of time, and `rebind` change these sockets; what comes to the old ones
-    is dropped. `also` are further addresses to listen at, each with another address of the server that it leads to.
+    `up` are the elements from the clients to the server, `down` those back, of a link between a "client" and a "server"
+    in a `Simulation` with this `seed`. In place of these, `network(simulation)` may make any network, with hosts and
+    cross traffic, and return the link in it that is meant, whose `a` is at the clients. The same sequence of datagrams
+    is treated alike as in that simulation. Its time begins with the first datagram of a client.
+
+    The relay listens at `listen` (port 0: a free one); each client gets a socket of its own towards the server, at the
+    first of the addresses `outside` (by default the one from which the server is reached), until it is idle for
+    `idle_timeout`. `rebinds`, in order of time, and `rebind` change these sockets; what comes to the old ones is
+    dropped. They change where the link begins, or with `nat_on_arrival` where it ends, so that what is under way tells
+    the server. `also` are further addresses to listen at, each with another address of the server that it leads to.
 
     `tap` is called with CLIENT_SIDE or SERVER_SIDE, the time since 1970 (ns), RECEIVED or SENT (by the relay), and the
     datagram, before anything else happens to it.
 
-    Raises ValueError when the elements or the addresses can't be used.
+    Raises ValueError when the network or the addresses can't be used.
     """
 
     def __init__(
@@ -58,9 +63,13 @@ class Relay:
         tap: Tap | None = None,
         outside: Iterable[str] = (),
         idle_timeout: int | str | None = IDLE_TIMEOUT,
+        nat_on_arrival: bool = False,
         also: Iterable[tuple[Address, Address]] = (),
-        ends: tuple[str, str] = ("client", "server"),
+        network: Callable[[Simulation], Link] | None = None,
     ) -> None:
+        ways = [*up], [*down]
+        if network is not None and any(ways):
+            raise ValueError("network: must be without up and down")
         pairs = [(listen, server), *also]
         self._routes: Final = {_checked(far): _checked(near) for near, far in pairs}
         if len(self._routes) < len(pairs):
@@ -73,8 +82,15 @@ class Relay:
         self._nat: Final = Nat(list(outside) or [local_host(server)], idle_timeout=idle_timeout, ports=self._new_port)
         if any((":" in far) != (":" in self._nat.outside[0]) for far, _ in self._routes):
             raise ValueError(f"outside {self._nat.outside[0]}: must be of the IP version of the server's addresses")
+        simulation = Simulation(seed)
         self._link: Final = RelayedLink(
-            up, down, nat=self._nat, seed=seed, ends=ends, to_server=self._to_server, to_client=self._to_client
+            simulation,
+            simulation.link("client", "server", *ways) if network is None else network(simulation),
+            nat=self._nat,
+            servers=self._routes.keys(),
+            to_server=self._to_server,
+            to_client=self._to_client,
+            nat_on_arrival=nat_on_arrival,
         )
         self._fronts: dict[Address, UdpSocket] = {}  # by the server's address that they lead to
         self._reached: dict[tuple[Address, Address], Address] = {}  # where a client wrote to, for a server's address
@@ -152,12 +168,13 @@ class Relay:
             seconds=self._now() / 1e9,
             up=link.up,
             down=link.down,
+            flows=link.flows,
             clients=len(set(self._nat.mappings.values())),
             rebindings=self._rebindings,
             no_mapping=sum(self._nat.dropped.values()),
             strangers=self._strangers,
             overflowed=self._overflowed + sum(udp.overflowed for udp in open_sockets),
-            refused=self._refused + sum(udp.refused for udp in open_sockets),
+            refused=self._refused + link.refused + sum(udp.refused for udp in open_sockets),
             late_mean_us=late.mean_ns / 1e3,
             late_p99_us=late.quantile_ns(0.99) / 1e3,
             late_max_us=late.max_ns / 1e3,
@@ -189,9 +206,9 @@ class Relay:
 
     def _run(self) -> None:
         """Send on what is due."""
-        timeline = self._link.timeline
-        timeline.run(self._now())
-        next_at = timeline.next_at
+        link = self._link
+        link.run(self._now())
+        next_at = link.next_at
         if self._wake_up is not None and self._origin is not None:
             self._wake_up.set(None if next_at is None else next_at + self._origin)
 
@@ -214,10 +231,7 @@ class Relay:
             for each in received:
                 self._show(CLIENT_SIDE, now, RECEIVED, each)
                 datagram = Datagram(each.payload, each.source, server, each.ecn, now, next(self._numbers))
-                try:
-                    self._link.send_up(datagram, now)
-                except OSError:  # no port left, or no file descriptor
-                    self._refused += 1
+                self._link.send_up(datagram, now)
                 if udp.is_wildcard:
                     self._reached[each.source, server] = each.destination
         self._run()

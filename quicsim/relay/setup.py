@@ -1,25 +1,30 @@
 """What a plan says to a relay: one of its links, and the NAT before it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from heapq import merge
 from itertools import count
 
 from links import Element
-from quicsim.plan import NatPlan, Plan, PlanError, RebindPlan
+from quicsim.plan import NatPlan, Plan, PlanError, RebindPlan, build_network
 from quicsim.relay.rebinding import Rebind
+from quicsim.simulation import Link, Simulation
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """The link that a relay stands for: its elements, the names of its ends, and the NAT at the clients' end if any."""
+    """The link that a relay stands for, made in a simulation by `network`, and the NAT at the clients' end if any."""
 
-    up: list[Element]
-    down: list[Element]
-    ends: tuple[str, str] = ("client", "server")
+    network: Callable[[Simulation], Link]
     seed: int = 1
     nat: NatPlan | None = None
     actions: tuple[RebindPlan, ...] = ()
+
+    @classmethod
+    def of_elements(cls, up: Sequence[Element], down: Sequence[Element]) -> "Setup":
+        """A link alone."""
+        return cls(lambda simulation: simulation.link("client", "server", up, down))
 
     def rebinds(self, outside: Sequence[str]) -> Iterator[Rebind]:
         """Yield the plan's rebindings, with the addresses `outside` in place of those that the plan's NAT has."""
@@ -39,18 +44,33 @@ def setup_of(plan: Plan, link: str | None = None) -> Setup:
 
     The clients are at the end that is named first. Raises PlanError.
     """
-    up, down, ends = _find(plan, link)
+    ends, swapped = _find(plan, link)
     client = {ends[0], *(plan.hosts[ends[0]].addresses if ends[0] in plan.hosts else ())}
     client |= {name for name, host in plan.hosts.items() if ends[0] in host.addresses}
     nat = next((each for each in plan.nats if each.inside in client), None)
     actions = [each for each in plan.actions if isinstance(each, RebindPlan) and nat and each.nat == nat.inside]
     if any(each.at is None for each in actions):
         raise PlanError(plan.name, ["actions: a relay, which sees no handshakes, rebinds at times only: at, every"])
-    return Setup(up, down, ends, plan.seed, nat, tuple(actions))
+    return Setup(partial(_build, plan, ends, swapped), plan.seed, nat, tuple(actions))
 
 
-def _find(plan: Plan, name: str | None) -> tuple[list[Element], list[Element], tuple[str, str]]:
-    """Return the elements from the clients and to them, and the names of the ends."""
+def _build(plan: Plan, ends: tuple[str, str], swapped: bool, simulation: Simulation) -> Link:
+    """Make a plan's network with its cross traffic, and return the link between `ends`, from the clients'.
+
+    Raises ValueError when it can't be made.
+    """
+    build_network(plan, simulation)
+    for flow in plan.traffic:
+        flow.build(simulation)
+    a, b = ends
+    if not swapped:
+        return simulation.links[f"{a}-{b}"]
+    link = simulation.links[f"{b}-{a}"]
+    return Link(link.b, link.a, link.down, link.up)
+
+
+def _find(plan: Plan, name: str | None) -> tuple[tuple[str, str], bool]:
+    """Return the ends of the link, the clients' first, and whether the plan has them the other way round."""
     known = ["-".join(each.between) for each in plan.links]
     if name is None:
         if len(plan.links) > 1:
@@ -58,9 +78,8 @@ def _find(plan: Plan, name: str | None) -> tuple[list[Element], list[Element], t
         name = known[0]
     for each in plan.links:
         a, b = each.between
-        there, back = ([element.build() for element in elements] for elements in (each.up, each.down))
         if name == f"{a}-{b}":
-            return there, back, (a, b)
+            return (a, b), False
         if name == f"{b}-{a}":
-            return back, there, (b, a)
+            return (b, a), True
     raise PlanError(plan.name, [f"has no link {name!r}: must be one of {', '.join(known)}, or the other way round"])

@@ -1,15 +1,21 @@
 """The interop runner's test cases with every other implementation, both ways, over the relay in real time."""
 
 import asyncio
+import signal
+import subprocess
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from quicsim.interop.cases import BY_ABBREVIATION
 from quicsim.interop.endpoints import known_endpoints
+from quicsim.interop.jobs import Job, run_all
 from quicsim.interop.real import Pair, run_case
-from quicsim.interop.results import Status
+from quicsim.interop.results import Result, Status
 from tests.support.endpoints import installed
+from tests.support.programs import QUICSIM, ROOT
 
 ENDPOINTS = known_endpoints()
 
@@ -42,6 +48,62 @@ def test_a_case_passes(tmp_path: Path, client: str, server: str, abbreviation: s
     pair = Pair(ENDPOINTS[client], ENDPOINTS[server])
     result = asyncio.run(run_case(pair, BY_ABBREVIATION[abbreviation], tmp_path / "run"))
     assert (result.status, result.reason) == (Status.PASSED, "")
+
+
+def test_a_client_that_only_receives_survives_a_rebinding(tmp_path: Path) -> None:
+    """Its acknowledgments under way lead the server to the new address."""
+    installed("quinn")
+    case = replace(BY_ABBREVIATION["BP"], files=(3 << 20,))
+    result = asyncio.run(run_case(Pair(ENDPOINTS["quinn"], ENDPOINTS["quicsim"]), case, tmp_path / "run"))
+    assert (result.status, result.reason) == (Status.PASSED, "")
+
+
+def test_cross_traffic_takes_its_part_of_the_link(tmp_path: Path) -> None:
+    case = replace(BY_ABBREVIATION["C"], files=(4 << 20,), repetitions=1)
+    result = asyncio.run(run_case(Pair(ENDPOINTS["quicsim"], ENDPOINTS["quicsim"]), case, tmp_path / "run"))
+    assert (result.status, result.reason) == (Status.PASSED, "")
+    (goodput,) = result.goodputs
+    assert 1000 < goodput < 8000  # kbit/s of 9,493 for a transfer alone
+
+
+def test_cases_run_in_processes_of_their_own_whose_files_need_not_stay(tmp_path: Path) -> None:
+    pair = Pair(ENDPOINTS["quicsim"], ENDPOINTS["quicsim"])
+    jobs = [Job(pair, BY_ABBREVIATION[name], tmp_path / name, seed=1) for name in ("H", "S")]
+    results: list[Result] = []
+    asyncio.run(run_all(jobs, 2, results.append, keep=False))
+    assert sorted((each.case.abbreviation, each.status) for each in results) == [
+        ("H", Status.PASSED),
+        ("S", Status.PASSED),
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+def running_in(directory: Path) -> list[str]:
+    """The processes that run below a directory."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "cwd").readlink().is_relative_to(directory):
+                found.append((process / "cmdline").read_text())
+        except OSError:  # it is gone
+            continue
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="needs /proc")
+def test_ctrl_c_ends_all_programs_and_keeps_what_is_there(tmp_path: Path) -> None:
+    out, results = tmp_path / "out", tmp_path / "results.json"
+    command = [*QUICSIM, "interop", "--case", "H,B", "--out", out, "--json", results]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    transfer = out / "quicsim-quicsim-blackhole"
+    deadline = time.monotonic() + 60
+    while len(running_in(transfer)) < 2 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, "these are the results so far" in err) == (130, True), err
+    assert running_in(out) == []
+    assert '"passed"' in results.read_text()
 
 
 def test_a_pair_without_the_case_says_why(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from quicsim.interop.peers.peer import H3, Command, Peer, Role, Setting
+from quicsim.interop.peers.quicgo import LIMITS
 
 _CONFIGURATION: Final = Path(__file__).with_name("Caddyfile")
 
@@ -18,6 +19,7 @@ class Caddy(Peer):
     testcases: ClassVar = {
         Role.SERVER: frozenset(("handshake", "transfer", "chacha20", "resumption", "zerortt", "http3", "multiconnect"))
     }
+    limits: ClassVar = LIMITS
 
     def missing(self) -> str | None:
         """See `Peer`."""

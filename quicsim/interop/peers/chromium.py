@@ -16,6 +16,12 @@ class Chromium(Peer):
     name: ClassVar = "chromium"
     protocols: ClassVar = (H3,)
     testcases: ClassVar = {Role.CLIENT: frozenset(("handshake", "transfer", "retry", "http3"))}
+    limits: ClassVar = {
+        Role.CLIENT: {
+            "A": "Chromium's ClientHello with its post-quantum key takes two datagrams; the network drops the second "
+            "and the five with which Chromium repeats it, before it gives up after 4 s"
+        }
+    }
 
     def missing(self) -> str | None:
         """See `Peer`."""

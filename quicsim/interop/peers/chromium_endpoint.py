@@ -19,7 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 # The page's text is dumped at the end of the virtual time budget, and virtual time stands still while files come
-_PAGE: Final = """<!doctype html><meta charset="utf-8"><pre id="out"></pre><script type="module">
+_PAGE: Final = """<!doctype html><meta charset="utf-8"><pre id="out" hidden></pre><script type="module">
 const one = async (url) => {
   const response = await fetch(url);
   if (!response.ok) throw new Error(`${url}: ${response.status}`);
@@ -65,7 +65,7 @@ def main() -> None:
             *("--dump-dom", page.as_uri()),
         ]
         page_text = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout
-    found = re.search(r'<pre id="out">(.+?)</pre>', page_text, re.DOTALL)
+    found = re.search(r'<pre id="out" hidden="">(.+?)</pre>', page_text, re.DOTALL)
     if found is None:
         sys.exit("Chromium ended before the files came")
     out = json.loads(found[1])

@@ -68,12 +68,14 @@ class Command:
 class Peer(ABC):
     """An implementation: its name, the roles and the protocols that it has, and its test cases in each role.
 
-    Test cases are named as the contract's TESTCASE.
+    Test cases are named as the contract's TESTCASE. `limits` tell, by a case's abbreviation, what is known of why it
+    can't pass whoever is at the other end; it is run all the same.
     """
 
     name: ClassVar[str]
     protocols: ClassVar[tuple[str, ...]]
     testcases: ClassVar[Mapping[Role, frozenset[str]]]
+    limits: ClassVar[Mapping[Role, Mapping[str, str]]] = {}
 
     @property
     def roles(self) -> tuple[Role, ...]:

@@ -1,8 +1,11 @@
 """qh3, from PyPI: what urllib3.future uses."""
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from quicsim.interop.peers.aioquic import Aioquic
+from quicsim.interop.peers.peer import Role
+
+_SMALL_HELLO: Final = "qh3's ClientHello has no room for a session ticket of 200 bytes"
 
 
 class Qh3(Aioquic):
@@ -13,3 +16,11 @@ class Qh3(Aioquic):
 
     name: ClassVar = "qh3"
     testcases: ClassVar = {role: cases - {"v2"} for role, cases in Aioquic.testcases.items()}
+    limits: ClassVar = {
+        Role.CLIENT: {
+            "M": "qh3's client opens streams beyond the server's limit",
+            "S": "qh3's client numbers its packets anew after a Retry",
+            "R": _SMALL_HELLO,
+            "Z": _SMALL_HELLO,
+        }
+    }

@@ -15,6 +15,9 @@ _LIBRARIES: Final = Path("/usr/share/gocode")
 _BOTH: Final = frozenset(
     ("handshake", "transfer", "chacha20", "retry", "resumption", "zerortt", "http3", "multiconnect")
 )
+# Its connections write to the address that the first packet came from, as long as they live
+_NO_MIGRATION: Final = "quic-go 0.29 follows no client to another address"
+LIMITS: Final = {Role.SERVER: {"BP": _NO_MIGRATION, "BA": _NO_MIGRATION}}
 _BUILD_TIMEOUT: Final = 300  # seconds
 
 
@@ -24,6 +27,7 @@ class QuicGo(Peer):
     name: ClassVar = "quic-go"
     protocols: ClassVar = (HQ, H3)
     testcases: ClassVar = {Role.CLIENT: _BOTH | {"keyupdate"}, Role.SERVER: _BOTH}
+    limits: ClassVar = LIMITS
 
     def missing(self) -> str | None:
         """See `Peer`."""

@@ -18,6 +18,12 @@ class Quinn(Peer):
     name: ClassVar = "quinn"
     protocols: ClassVar = (HQ,)
     testcases: ClassVar = {Role.CLIENT: _BOTH | {"retry"}, Role.SERVER: _BOTH | {"chacha20"}}
+    limits: ClassVar = {
+        Role.CLIENT: {
+            "A": "quinn's verifier (webpki) takes no chain of nine certificates",
+            "Z": "quinn's probes of the path's MTU count as payload of 1-RTT packets",
+        }
+    }
 
     def missing(self) -> str | None:
         """See `Peer`."""

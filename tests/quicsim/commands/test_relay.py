@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -158,6 +159,49 @@ def test_a_plan_says_what_the_link_and_the_nat_do(tmp_path: Path) -> None:
         "received": counters["up"]["received"],
         "dropped": {"nth datagram": 1},
     }
+
+
+def test_a_plans_cross_traffic_shares_the_link_in_real_time(tmp_path: Path) -> None:
+    plan = tmp_path / "plan.toml"
+    plan.write_text(
+        """
+name = "shared"
+routers = ["r"]
+[hosts]
+client = {}
+server = {}
+other = {}
+[[links]]
+between = ["client", "r"]
+down = [{ rate = "2Mbps" }, { taildrop = "40kB" }]
+[[links]]
+between = ["server", "r"]
+[[links]]
+between = ["other", "r"]
+[[traffic]]
+kind = "tcp"
+source = "server"
+destination = "client"
+[[traffic]]
+kind = "cbr"
+source = "other"
+destination = "server"
+rate = "1Mbps"
+"""
+    )
+    with relaying("--plan", plan, "--link", "client-r", "--json") as network:
+        network.use(address_in(json.loads(network.first_line)["listen"]))
+        network.ask()
+        time.sleep(0.8)
+        network.ask()
+        code, out, _ = network.end()
+    assert code == 0
+    counters = json.loads(out)
+    tcp, elsewhere = counters["flows"]
+    assert (tcp["name"], elsewhere["name"]) == ("server>client/tcp", "other>server/cbr")
+    assert 1e6 < tcp["goodput"] < 2e6
+    assert elsewhere["received"] > 50
+    assert counters["down"]["forwarded"] == tcp["received"] + 3  # two answers, and the request for a connection
 
 
 def test_counters_come_at_intervals_and_when_asked_for_and_the_end_may_be_set() -> None:

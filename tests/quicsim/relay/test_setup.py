@@ -2,9 +2,10 @@
 
 import pytest
 
-from links import Delay, Loss
+from links import Delay, Element, Loss, Pipeline
 from quicsim.plan import PlanError, parse_plan
-from quicsim.relay import Rebind, rebind_every, setup_of
+from quicsim.relay import Rebind, Setup, rebind_every, setup_of
+from quicsim.simulation import Link, Simulation
 
 PLAN = """
 name = "net"
@@ -41,15 +42,24 @@ keep_ports = true
 """
 
 
+def link_of(setup: Setup) -> Link:
+    """The link that a relay with this setup has."""
+    return setup.network(Simulation(setup.seed))
+
+
+def kinds(way: Pipeline) -> list[type[Element]]:
+    return [type(element) for element in way.elements]
+
+
 def test_the_link_may_be_named_from_either_end_clients_first() -> None:
     plan = parse_plan(PLAN)
-    there = setup_of(plan, "a-b")
-    assert ([type(each) for each in there.up], [type(each) for each in there.down]) == ([Delay], [Loss])
-    assert (there.ends, there.seed) == (("a", "b"), 9)
-    back = setup_of(plan, "b-a")
-    assert ([type(each) for each in back.up], [type(each) for each in back.down]) == ([Loss], [Delay])
-    assert back.ends == ("b", "a")
-    assert back.nat is None
+    there = link_of(setup_of(plan, "a-b"))
+    assert (kinds(there.up), kinds(there.down)) == ([Delay], [Loss])
+    assert (there.a.name, there.up.name, setup_of(plan, "a-b").seed) == ("a", "a>b", 9)
+    back = link_of(setup_of(plan, "b-a"))
+    assert (kinds(back.up), kinds(back.down)) == ([Loss], [Delay])
+    assert (back.a.name, back.up.name) == ("b", "b>a")
+    assert setup_of(plan, "b-a").nat is None
 
 
 def test_the_nat_of_the_clients_end_rebinds_to_addresses_of_this_machine_in_order_of_time() -> None:
@@ -60,6 +70,22 @@ def test_the_nat_of_the_clients_end_rebinds_to_addresses_of_this_machine_in_orde
         Rebind(10**9, "127.0.0.2", keep_ports=True),
         Rebind(6 * 10**9),
     ]
+
+
+def test_the_plans_cross_traffic_is_there_with_the_rest_of_its_network() -> None:
+    text = PLAN.replace(
+        "[[applications]]",
+        """[[traffic]]
+kind = "tcp"
+source = "b"
+destination = "a"
+start = "2s"
+[[applications]]""",
+    )
+    simulation = Simulation()
+    setup_of(parse_plan(text), "a-b").network(simulation)
+    assert list(simulation.links) == ["a-b", "c-b"]
+    assert [(flow.kind, flow.started_at) for flow in simulation.traffic.values()] == [("tcp", 2 * 10**9)]
 
 
 def test_one_of_several_links_must_be_chosen() -> None:
