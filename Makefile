@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export MPLBACKEND := Agg
 
-.PHONY: demo test lint bench soak experiments completion-times links-validation pythons clean
+.PHONY: demo test lint bench soak experiments completion-times links-validation outage pythons clean
 
 .venv/.ready: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -34,6 +34,9 @@ experiments: .venv/.ready  ## every experiment in experiments/, and the table of
 
 completion-times: .venv/.ready  ## 100 MB over a satellite link, in virtual time, against published times
 	$(BIN)/python -m tests.completion_times
+
+outage: .venv/.ready  ## a download through a network that is down for 20 seconds, in real time
+	QUICSIM_OUTAGE=1 $(BIN)/pytest -q tests/real/test_failures.py -k down_for
 
 links-validation: .venv/.ready  ## every random link model against its closed form, a million datagrams each
 	$(BIN)/python -m tests.links_validation

@@ -95,7 +95,7 @@ def get(
         key_update,
         (VERSION_2,) if v2 else (VERSION_1, VERSION_2),
         None if session is None else SessionFile(session),
-        connection_options(insecure, ca, pin, timeout),
+        connection_options(insecure, ca, pin, timeout) | patience(timeout),
     )
     directory = OutputDirectory(out)
     failures: list[Failure] = []
@@ -106,6 +106,15 @@ def get(
     for failure in failures:
         errors.print(f"quicsim: {failure}")
     raise typer.Exit(failures[0].code if failures else OK)
+
+
+def patience(timeout: float) -> dict[str, Any]:
+    """Return options of a connection that lasts through an outage of half of the idle timeout (s), and more.
+
+    A client that receives has nothing to send, and the server's probes come ever more seldom. Its own probes begin with
+    a PING in the silence, and what the server answers restarts both ends' timers.
+    """
+    return {"keep_alive_ms": max(round(timeout * 1000 / 3), 1)}
 
 
 async def _get_all(

@@ -45,6 +45,10 @@ def interop(
         typer.Option(metavar="NAME,...", help='Programs as servers; "all" for all.', show_default=OURS),
     ] = None,
     ours: Annotated[bool, typer.Option("--ours", help="Only pairs that our stack belongs to, on either side.")] = False,
+    pair: Annotated[
+        list[str] | None,
+        typer.Option("--pair", metavar="CLIENT:SERVER,...", help="Further pairs, whoever they are of."),
+    ] = None,
     case: Annotated[
         list[str] | None,
         typer.Option("--case", metavar="CASE,...", help="Such as H,DC,L1.", show_default=_ALL),
@@ -87,12 +91,13 @@ def interop(
     interrupted = False
     try:
         if virtual:
-            _refuse_with_virtual(client, server, endpoints)
+            _refuse_with_virtual(client, server, pair, endpoints)
             note = f"in virtual time, seed {seed}"
             _run_virtual(cases, seed, results)
         else:
             note = f"in real time over loopback, seed {seed}"
-            work = [(pair, each) for pair in _pairs(client, server, endpoints, ours) for each in cases]
+            pairs = _pairs(client, server, pair, endpoints, ours)
+            work = [(one, each) for one in pairs for each in cases]
             _run_real(work, jobs, out, seed, realtime, results)
     except KeyboardInterrupt:
         interrupted = True
@@ -139,12 +144,16 @@ def _run_real(
             results.sort(key=lambda result: order[result.client, result.server, result.case.name])
 
 
-def _refuse_with_virtual(client: object, server: object, endpoints: object) -> None:
-    if client or server or endpoints:
-        raise Failure(BAD_INPUT, "--virtual: must be without --client, --server and --endpoints: it has no programs")
+def _refuse_with_virtual(*programs: object) -> None:
+    if any(programs):
+        raise Failure(
+            BAD_INPUT, "--virtual: must be without --client, --server, --pair and --endpoints: it has no programs"
+        )
 
 
-def _pairs(clients: list[str] | None, servers: list[str] | None, endpoints: Path | None, ours: bool) -> list[Pair]:
+def _pairs(
+    clients: list[str] | None, servers: list[str] | None, further: list[str] | None, endpoints: Path | None, ours: bool
+) -> list[Pair]:
     """Return the pairs that are asked for. Raises Failure."""
     try:
         known = known_endpoints(endpoints)
@@ -155,11 +164,22 @@ def _pairs(clients: list[str] | None, servers: list[str] | None, endpoints: Path
         for one in _peers("--client", clients, Role.CLIENT, known)
         for other in _peers("--server", servers, Role.SERVER, known)
     ]
-    return [pair for pair in pairs if OURS in (pair.client.name, pair.server.name)] if ours else pairs
+    if ours:
+        pairs = [pair for pair in pairs if OURS in (pair.client.name, pair.server.name)]
+    for text in _split(further or []):
+        client, _, server = text.partition(":")
+        if not {client, server} <= known.keys():
+            raise Failure(BAD_INPUT, f"--pair {text}: must be CLIENT:SERVER, both of {', '.join(known)}")
+        pairs.append(Pair(known[client], known[server]))
+    return list({(pair.client.name, pair.server.name): pair for pair in pairs}.values())
+
+
+def _split(given: list[str]) -> list[str]:
+    return [name.strip() for part in given for name in part.split(",")]
 
 
 def _peers(option: str, given: list[str] | None, role: Role, known: dict[str, Peer]) -> list[Peer]:
-    names = [name.strip() for part in given or [OURS] for name in part.split(",")]
+    names = _split(given or [OURS])
     if _ALL in names:
         return [peer for peer in known.values() if role in peer.roles]
     unknown = [name for name in names if name not in known]
@@ -172,7 +192,7 @@ def _cases(given: list[str] | None) -> list[Case]:
     """Return the cases that are asked for, in the order of the table. Raises Failure."""
     if not given:
         return list(CASES)
-    wanted = {name.strip() for names in given for name in names.split(",")}
+    wanted = set(_split(given))
     unknown = wanted - BY_ABBREVIATION.keys()
     if unknown:
         known = ", ".join(BY_ABBREVIATION)

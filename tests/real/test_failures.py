@@ -1,11 +1,13 @@
 """Processes that are killed or stopped while files go from one to the other: exit codes, messages, and what is left."""
 
 import os
+import random
 import re
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ import pytest
 from quicsim.commands import exits
 from tests.support.programs import HOST, QUICSIM, ROOT, free_port, running
 
+# How long the network is down, and the client's idle timeout (s); `make outage` has the command's own and 20 s
+OUTAGES = [(20, 30)] if os.environ.get("QUICSIM_OUTAGE") == "1" else [(3, 6)]
 SIZE = 300_000_000  # bytes: more than comes before the test acts
 
 
@@ -55,6 +59,16 @@ def server(www: Path) -> Server:
 def process(server: Server) -> Iterator["subprocess.Popen[bytes]"]:
     with server.running as process:
         yield process
+
+
+@contextmanager
+def outage(server: Server, start: str, duration: str) -> Iterator[str]:
+    """A relay to the server through which nothing passes for a time; give the URL of its root."""
+    port = free_port()
+    link = f"rate=10Mbps, taildrop(packets=25), delay=5ms, blackout({start}, {duration})"
+    command = (*QUICSIM, "relay", f"{HOST}:{server.port}", "--listen", f"{HOST}:{port}", "--both", link)
+    with running(command, port, server.log.with_name("relay.log")):
+        yield f"https://{HOST}:{port}"
 
 
 def start_get(url: str, out: Path, *options: object) -> "subprocess.Popen[str]":
@@ -111,6 +125,54 @@ def test_a_server_that_says_nothing_for_a_while(
     _, err = client.communicate(timeout=60)
     assert (client.returncode, err) == (exits.OK, "")
     assert (out / "big.bin").read_bytes() == bytes(30_000_000)
+
+
+@pytest.mark.parametrize(("seconds", "timeout"), OUTAGES)
+def test_a_network_that_is_down_for_less_than_the_timeout(
+    server: Server, process: "subprocess.Popen[bytes]", www: Path, tmp_path: Path, seconds: int, timeout: int
+) -> None:
+    content = random.Random(1).randbytes(3_000_000)
+    (www / "big.bin").write_bytes(content)
+    out = tmp_path / "out"
+    with outage(server, "1s", f"{seconds}s") as url:
+        started_at = time.monotonic()
+        client = start_get(f"{url}/big.bin", out, "--timeout", timeout)
+        _, err = client.communicate(timeout=seconds + timeout + 60)
+        lasted = time.monotonic() - started_at
+    assert (client.returncode, err) == (exits.OK, "")
+    assert lasted > seconds
+    assert [path.name for path in out.iterdir()] == ["big.bin"]
+    assert (out / "big.bin").read_bytes() == content
+
+
+def test_a_network_that_is_down_for_longer_than_the_timeout(
+    server: Server, process: "subprocess.Popen[bytes]", tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    with outage(server, "1s", "60s") as url:
+        client = start_get(f"{url}/big.bin", out, "--timeout", 2)
+        _, err = client.communicate(timeout=60)
+    assert client.returncode == exits.TIMEOUT
+    assert err == (
+        f"quicsim: {url.removeprefix('https://')}: no answer: connection given up: idle timeout, "
+        "nothing came from the peer for too long\n"
+    )
+    assert list(out.iterdir()) == []
+
+
+def test_a_client_that_is_interrupted(server: Server, process: "subprocess.Popen[bytes]", tmp_path: Path) -> None:
+    """It ends at once, tells the server, and leaves nothing of the file."""
+    out = tmp_path / "out"
+    client = start_get(server.url("big.bin"), out)
+    wait_for_data(client, out / ".big.bin.part")
+    client.send_signal(signal.SIGINT)
+    started_at = time.monotonic()
+    _, err = client.communicate(timeout=60)
+    assert (client.returncode, err) == (exits.INTERRUPTED, "quicsim: interrupted\n")
+    assert list(out.iterdir()) == []
+    server.told(r"GET '/big\.bin': connection closed")
+    assert time.monotonic() - started_at < 10  # far from the idle timeout
+    assert process.poll() is None
 
 
 def test_a_server_that_is_interrupted_twice(server: Server, process: "subprocess.Popen[bytes]", tmp_path: Path) -> None:

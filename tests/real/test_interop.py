@@ -37,6 +37,9 @@ PAIRS = [
     ("quicsim", "quinn", "M"),
     ("quinn", "quicsim", "R"),
     ("chromium", "quicsim", "3"),
+    # Without ours
+    ("ngtcp2", "quic-go", "R"),
+    ("aioquic", "ngtcp2", "3"),
 ]
 
 

@@ -13,11 +13,12 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 import quicsim
+from links import Blackout, Delay, Element, Rate, TailDrop
 from quicsim import Listener, Net, RealNet, Simulation, h3, hq
 from quicsim.authority import CA_CERTIFICATE
 from quicsim.cli import app
 from quicsim.commands import exits
-from quicsim.commands.get import Download, Target, Wishes
+from quicsim.commands.get import Download, Target, Wishes, patience
 from quicsim.files import Files
 from quicsim.outputs import OutputDirectory
 from quicsim.real.udp import UdpSocket
@@ -234,6 +235,33 @@ def test_files_come_over_http_3(files: Path, tmp_path: Path) -> None:
     assert {path.name: path.read_bytes() for path in (tmp_path / "first").iterdir()} == {"big.bin": CONTENT}
     assert (again.exit_code, "resumed with 0-RTT" in again.stdout) == (exits.OK, True)
     assert (tmp_path / "again" / "small file").read_bytes() == b"small"
+
+
+@pytest.mark.parametrize("start_ms", [1000, 1520, 1910, 2040, 2170])
+def test_a_download_lasts_through_an_outage_of_20_seconds(tmp_path: Path, start_ms: int) -> None:
+    """With the command's idle timeout of 30 s; without PINGs of the client's all but the first of these fail."""
+    (tmp_path / "www").mkdir()
+    (tmp_path / "www" / "x").write_bytes(CONTENT * 4)
+
+    async def serve(net: Net) -> None:
+        listener = await net.listen(443, quicsim.test_certificate(), alpn=(hq.ALPN,))
+        await hq.serve(net, listener, tmp_path / "www", lambda served: None)
+
+    async def client(net: Net) -> None:
+        options = {"trust": quicsim.test_certificate(), "max_idle_timeout_ms": 30_000, **patience(30.0)}
+        wishes = Wishes(False, 1, False, False, (VERSION_1,), None, options)
+        target = Target("https://bob/x", "/x", "x")
+        await Download(net, "bob", 443, [target], wishes, OutputDirectory(tmp_path / "out"), print, []).run()
+
+    def elements() -> list[Element]:
+        return [Rate("10Mbps"), TailDrop(packets=25), Delay("15ms"), Blackout(start_ms * 10**6, "20s")]
+
+    sim = Simulation(seed=1)
+    sim.link("alice", "bob", up=elements(), down=elements())
+    sim.spawn("bob", serve)
+    sim.run(sim.spawn("alice", client))
+    assert (tmp_path / "out" / "x").read_bytes() == CONTENT * 4
+    assert sim.now > 20 * 10**9
 
 
 def test_no_answer_ends_with_a_timeout(tmp_path: Path) -> None:

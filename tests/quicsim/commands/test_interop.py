@@ -37,6 +37,8 @@ def test_cases_in_virtual_time_write_what_is_asked_for(tmp_path: Path) -> None:
         (("--case", "XY"), "--case XY: must be of H, DC"),
         (("--client", "nobody"), "--client nobody: must be of quicsim, aioquic"),
         (("--virtual", "--server", "aioquic"), "--virtual: must be without"),
+        (("--pair", "aioquic:all"), "--pair aioquic:all: must be CLIENT:SERVER, both of quicsim, aioquic"),
+        (("--virtual", "--pair", "aioquic:qh3"), "--virtual: must be without"),
         (("--endpoints", "/nowhere"), "/nowhere: can't be read"),
         (("--earlier", "/nowhere"), "/nowhere: can't be read"),
     ],
