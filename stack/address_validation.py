@@ -34,14 +34,22 @@ class Admitted(NamedTuple):
 class AddressValidation:
     """Judges first Initial packets by their tokens, and makes the tokens."""
 
-    __slots__ = ("_policy", "_rng", "_sealer", "_spent")
+    __slots__ = ("_own_sealer", "_policy", "_rng", "_secret", "_spent")
 
     def __init__(self, config: Config, secret: bytes, rng: Randomness) -> None:
         """`secret` is the endpoint's, of 32 bytes."""
         self._policy = config.retry
         self._rng = rng
-        self._sealer = TokenSealer(secret, rng)
+        self._secret = secret
+        self._own_sealer: TokenSealer | None = None
         self._spent = SpentTokens()
+
+    @property
+    def _sealer(self) -> TokenSealer:
+        """Made when it is needed first, which a client's never is."""
+        if self._own_sealer is None:
+            self._own_sealer = TokenSealer(self._secret, self._rng)
+        return self._own_sealer
 
     def new_token(self, address: Address, version: int, now: int) -> bytes:
         """Return a token for a NEW_TOKEN frame to a client at `address` (RFC 9000 section 8.1.3)."""

@@ -229,11 +229,15 @@ class Handshake:
     def _on_event(self, event: tls.Event, now: int) -> None:
         connection = self._connection
         trace = connection.trace
-        if isinstance(event, tls.HandshakeBytes):
-            connection.spaces[SPACE_OF_LEVEL[event.level]].crypto.buffer.append(event.data)
-        elif isinstance(event, tls.NewSecret):
+        # The frequent ones first
+        if isinstance(event, tls.NewSecret):
             keys = make_keys(event.suite, event.secret, connection.version)
             self._install(event.level, event.direction, keys, now)
+        elif isinstance(event, tls.KeyLog):
+            if trace is not None:
+                trace.secret(now, event.label, event.client_random, event.secret)
+        elif isinstance(event, tls.HandshakeBytes):
+            connection.spaces[SPACE_OF_LEVEL[event.level]].crypto.buffer.append(event.data)
         elif isinstance(event, tls.PeerTransportParameters):
             connection.parameters.on_peer(event.data, now)
         elif isinstance(event, tls.HandshakeInfo):
@@ -254,8 +258,6 @@ class Handshake:
             code = PROTOCOL_VIOLATION if event.protocol_violation else CRYPTO_ERROR | event.description
             # Internal errors need no frame: there may be no agent
             raise TransportError(code, event.reason, 0 if event.description == INTERNAL_ERROR else CRYPTO)
-        elif isinstance(event, tls.KeyLog) and trace is not None:
-            trace.secret(now, event.label, event.client_random, event.secret)
 
     def _install(self, level: int, direction: int, keys: Keys, now: int) -> None:
         connection = self._connection

@@ -2,16 +2,22 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
+from typing import Final
+
+# What an empty set has instead of lists of its own, and never changes: a connection has many that stay empty
+_NONE: Final[list[int]] = []
 
 
 class RangeSet:
-    """A set of non-negative ints as ranges [start, end). Growing at the end costs one compare."""
+    """A set of non-negative ints as ranges [start, end). Growing at the end costs one compare.
+
+    `starts` and `ends` may be changed only here, or while the set is not empty.
+    """
 
     __slots__ = ("ends", "starts")
 
     def __init__(self) -> None:
-        self.starts: list[int] = []
-        self.ends: list[int] = []
+        self.starts = self.ends = _NONE
 
     def __len__(self) -> int:
         """Number of ranges, not of members."""
@@ -33,7 +39,11 @@ class RangeSet:
         if start >= end:
             return
         starts, ends = self.starts, self.ends
-        if not ends or start > ends[-1]:
+        if not ends:
+            self.starts = [start]
+            self.ends = [end]
+            return
+        if start > ends[-1]:
             starts.append(start)
             ends.append(end)
             return
@@ -96,5 +106,4 @@ class RangeSet:
 
     def clear(self) -> None:
         """Forget everything."""
-        self.starts.clear()
-        self.ends.clear()
+        self.starts = self.ends = _NONE

@@ -6,6 +6,7 @@ from typing import Final
 from stack.crypto.mac import hmac_digest
 
 HASH_LENGTH: Final = {"sha256": 32, "sha384": 48}
+_SHORTEST: Final = min(HASH_LENGTH.values())
 
 
 def hkdf_extract(hash_name: str, salt: bytes, key_material: bytes) -> bytes:
@@ -45,7 +46,7 @@ def _first_block_info(label: bytes, length: int) -> bytes:
 
 def hkdf_expand_label(hash_name: str, secret: bytes, label: bytes, context: bytes, length: int) -> bytes:
     """Return HKDF-Expand-Label(secret, label, context, length)."""
-    if length > HASH_LENGTH[hash_name]:
+    if length > _SHORTEST and length > HASH_LENGTH[hash_name]:
         return hkdf_expand(hash_name, secret, hkdf_label(label, context, length), length)
     info = hkdf_label(label, context, length) + b"\x01" if context else _first_block_info(label, length)
     return hmac_digest(hash_name, secret, info)[:length]

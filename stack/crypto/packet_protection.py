@@ -26,10 +26,12 @@ _SHORT_MASK: Final = 0x1F
 
 Mask = Callable[[bytes], bytes]
 
+_ECB: Final = modes.ECB()
+
 
 def _aes_mask(key: bytes) -> Mask:
     """Header protection by AES (RFC 9001 section 5.4.3); ECB keeps no state, so one encryptor is enough."""
-    return Cipher(algorithms.AES(key), modes.ECB()).encryptor().update
+    return Cipher(algorithms.AES(key), _ECB).encryptor().update
 
 
 def _chacha20_mask(key: bytes) -> Mask:
@@ -68,7 +70,7 @@ SUITES: Final[dict[int, Suite]] = {
 class PacketProtection:
     """Seals and opens payloads with the keys of one secret, so of one direction and key phase."""
 
-    __slots__ = ("_decrypt", "_encrypt", "_iv", "_secret", "_version", "hash_name", "suite")
+    __slots__ = ("_aead", "_iv", "_secret", "_version", "hash_name", "suite")
 
     def __init__(self, suite: int, secret: bytes, version: Version) -> None:
         """Derive key and IV from a TLS traffic secret (RFC 9001 section 5.1); `suite` is a key of SUITES."""
@@ -77,19 +79,17 @@ class PacketProtection:
         self.hash_name = row.hash_name
         self._secret = secret
         self._version = version
-        aead = row.aead(hkdf_expand_label(row.hash_name, secret, version.key_label, b"", row.key_length))
-        self._encrypt = aead.encrypt
-        self._decrypt = aead.decrypt
+        self._aead = row.aead(hkdf_expand_label(row.hash_name, secret, version.key_label, b"", row.key_length))
         self._iv = int.from_bytes(hkdf_expand_label(row.hash_name, secret, version.iv_label, b"", IV_LENGTH))
 
     def seal(self, packet_number: int, header: bytes, payload: bytes) -> bytes:
         """Return ciphertext and tag; `header` is the unprotected header, which they authenticate."""
-        return self._encrypt((self._iv ^ packet_number).to_bytes(IV_LENGTH), payload, header)
+        return self._aead.encrypt((self._iv ^ packet_number).to_bytes(IV_LENGTH), payload, header)
 
     def open(self, packet_number: int, header: bytes, ciphertext: bytes) -> bytes | None:
         """Return the plaintext, or None when `ciphertext` (with its tag) or `header` is not authentic."""
         try:
-            return self._decrypt((self._iv ^ packet_number).to_bytes(IV_LENGTH), ciphertext, header)
+            return self._aead.decrypt((self._iv ^ packet_number).to_bytes(IV_LENGTH), ciphertext, header)
         except InvalidTag:
             return None
 

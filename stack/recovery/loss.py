@@ -397,7 +397,7 @@ class LossRecovery:
     def discard(self, space: PacketNumberSpace, now: int) -> None:
         """Forget a space whose keys are gone (rfc9002:6.4:1)."""
         self._take_all(space, now)
-        space.discarded = True
+        space.discard()
         self._live.remove(space)
         self.pto_count = 0  # rfc9002:6.2.2:4
         self.arm(now)

@@ -1,7 +1,7 @@
 """A packet number space: its numbers, keys, and what is in flight in it (RFC 9000 section 12.3, RFC 9002 A)."""
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from stack.crypto.packet_protection import TAG_LENGTH, Keys
 from stack.limits import MAX_SKIPPED_NUMBERS
@@ -13,6 +13,8 @@ from stack.recovery.spurious import DeclaredLost
 if TYPE_CHECKING:
     from stack.path.path import Path
     from stack.streams.crypto import CryptoStream
+
+_NOTHING: Final[deque[SentPacket]] = deque(maxlen=0)  # which stays empty
 
 
 class PacketNumberSpace:
@@ -71,7 +73,7 @@ class PacketNumberSpace:
         self.discarded = False
         self.next_packet_number = 0
         self.checkpoint = NEVER  # the next packet number at which PacketNumbers has to look after it
-        self.skipped: list[int] = []  # the newest numbers that were never used
+        self.skipped: tuple[int, ...] = ()  # the newest numbers that were never used
         self.last_skipped = -1
         self.refused_below = 0  # numbers of 0-RTT packets that the server did not take
         self.number_limit = NEVER  # the first packet number that may not be used
@@ -89,11 +91,15 @@ class PacketNumberSpace:
         self.run_first_at = NEVER
         self.run_last_number = -2
 
+    def discard(self) -> None:
+        """The keys are gone: nothing is sent or received here any more."""
+        self.discarded = True
+        self.sent = _NOTHING
+
     def skip(self) -> None:
         """Leave out the next packet number."""
         self.last_skipped = self.next_packet_number
-        self.skipped.append(self.next_packet_number)
-        del self.skipped[:-MAX_SKIPPED_NUMBERS]
+        self.skipped = (*self.skipped, self.next_packet_number)[-MAX_SKIPPED_NUMBERS:]
         self.next_packet_number += 1
 
     def refuse(self) -> None:

@@ -11,6 +11,10 @@ from stack.limits import MAX_REMEMBERED_LOSSES
 if TYPE_CHECKING:
     from stack.recovery.sent import SentPacket
 
+# What most spaces, which never lose anything, have instead of a list and a dict of their own; never changed
+_NO_NUMBERS: Final[list[int]] = []
+_NO_PACKETS: Final["dict[int, SentPacket]"] = {}
+
 REMEMBERED_PTOS: Final = 3  # probe timeouts since a packet was sent, after which nobody waits for it any more
 
 
@@ -19,15 +23,15 @@ class DeclaredLost:
 
     __slots__ = ("_packets", "numbers")
 
+    numbers: list[int]
+    _packets: "dict[int, SentPacket]"
+
     def __init__(self) -> None:
-        self.numbers: list[int] = []
-        self._packets: dict[int, SentPacket] = {}
+        self.clear()
 
     def add(self, lost: list["SentPacket"], sent_after: int) -> None:
         """Remember packets, and forget those that were not sent after that time."""
-        packets = self._packets
-        for packet in lost:
-            packets[packet.packet_number] = packet
+        packets = self._packets | {packet.packet_number: packet for packet in lost}
         self.numbers = sorted(number for number, packet in packets.items() if packet.sent_at > sent_after)
         del self.numbers[:-MAX_REMEMBERED_LOSSES]
         self._packets = {number: packets[number] for number in self.numbers}
@@ -51,5 +55,5 @@ class DeclaredLost:
 
     def clear(self) -> None:
         """Forget all."""
-        self.numbers = []
-        self._packets = {}
+        self.numbers = _NO_NUMBERS
+        self._packets = _NO_PACKETS

@@ -21,8 +21,10 @@ LEVEL_NAMES: Final = ("initial", "early", "handshake", "application")
 READ: Final = 0
 WRITE: Final = 1
 
+# Nobody changes events. Those of which a handshake has many are not frozen, since that makes making them slow.
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class HandshakeBytes:
     """Handshake messages to send in CRYPTO frames of `level`."""
 
@@ -30,7 +32,7 @@ class HandshakeBytes:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class NewSecret:
     """A traffic secret. `suite` is the TLS cipher suite (0x1301 …). Comes before any data of its level."""
 
@@ -103,7 +105,7 @@ class Alert:
     protocol_violation: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class KeyLog:
     """One secret for the NSS key log (SSLKEYLOGFILE), by label and client random."""
 
