@@ -16,12 +16,13 @@ from stack.errors import (
 from stack.events import HandshakeCompleted, HandshakeConfirmed, NewSession
 from stack.lifecycle import State, Trigger
 from stack.limits import MAX_CRYPTO_BUFFER, MAX_TOKEN_LENGTH
+from stack.observer import PacketInfo
 from stack.recovery.acknowledgments import NEVER
 from stack.sent_frame import SentFrame
 from stack.tls import engine as tls
 from stack.tls.alerts import INTERNAL_ERROR
 from stack.wire.frames import CRYPTO, encode_handshake_done
-from stack.wire.header import RETRY_TAG_LENGTH, LongHeader
+from stack.wire.header import PACKET_TYPE_NAMES, RETRY_TAG_LENGTH, LongHeader
 from stack.wire.varint import MAX_VARINT, Truncated, decode_varint
 from stack.wire.versions import Version
 
@@ -162,13 +163,14 @@ class Handshake:
         if self._connection.is_client:
             self._discard(tls.INITIAL, now)
 
-    def on_version_negotiation(self, versions: list[int], destination_cid: bytes, source_cid: bytes, now: int) -> None:
-        """Start again in the first of our versions that the server speaks, or give up.
+    def on_version_negotiation(self, header: LongHeader, listed: bytes, size: int, now: int) -> bool:
+        """Start again in the first of our versions that the server speaks, or give up; false if it must be dropped.
 
         Unless another packet was processed before, or our version is listed (rfc9000:6.2:1, rfc9000:6.2:2,
         rfc9000:6.2:3). That happens at most once: an attempt that follows such a packet ignores the next (rfc9368:4:2).
         """
         connection = self._connection
+        versions = [int.from_bytes(listed[at : at + 4]) for at in range(0, len(listed), 4)]
         if (
             not connection.is_client  # rfc9368:2.1:6
             or self._peer_cid is not None
@@ -176,18 +178,20 @@ class Handshake:
             or connection.retry_source_cid is not None
             or connection.negotiation.reacted
             or connection.version.number in versions  # rfc9368:4:1
-            or destination_cid != connection.local_ids.first
-            or source_cid != connection.original_destination_cid
+            or header.destination_cid != connection.local_ids.first
+            or header.source_cid != connection.original_destination_cid
         ):
-            return
+            return False
+        self._trace_received(header, size, listed, now)
         mutual = connection.negotiation.select(versions)
         if mutual is not None:
             connection.restart(mutual, now)  # rfc9368:2.1:5
-            return
+            return True
         # rfc9368:2.1:4
         offered = ", ".join(f"0x{version:08x}" for version in versions)
         connection.closing.abandon(VERSION_NEGOTIATION_ERROR, f"the server speaks only {offered}", now)
         connection.closing.expires_at = now
+        return True
 
     def on_retry(self, header: LongHeader, packet: bytes, now: int) -> bool:
         """Retry: send the first packets again, with its token and to its connection ID; false if it must be dropped."""
@@ -204,6 +208,7 @@ class Handshake:
             or packet[-RETRY_TAG_LENGTH:] != tag  # rfc9000:17.2.5.2:3
         ):
             return False
+        self._trace_received(header, len(packet), b"", now)
         connection.retry_source_cid = header.source_cid
         connection.remote_ids.set_handshake_id(header.source_cid)  # rfc9000:17.2.5.1:3
         self.token = header.token  # rfc9000:8.1.2:1
@@ -214,6 +219,15 @@ class Handshake:
         connection.recovery.on_rejected(connection.spaces[2], now)  # rfc9000:17.2.3:1
         connection.idle.on_received(now)
         return True
+
+    def _trace_received(self, header: LongHeader, size: int, payload: bytes, now: int) -> None:
+        """Show a packet that nothing protects and that has no number."""
+        trace = self._connection.trace
+        if trace is not None:
+            packet_type, version, destination_cid, source_cid, token, *_ = header
+            name, path = PACKET_TYPE_NAMES[packet_type], self._connection.path.number
+            packet = PacketInfo(name, -1, version, destination_cid, source_cid, token, 0, 0, size, payload, path)
+            trace.packet_received(now, packet)
 
     # TLS
 

@@ -21,7 +21,7 @@ class PacketInfo(NamedTuple):
     key_phase: int  # 1-RTT only
     spin: int  # 1-RTT only
     size: int  # whole protected packet, bytes
-    payload: bytes  # plaintext frames
+    payload: bytes  # plaintext frames; of Version Negotiation, the versions
     path: int = 0  # number of the path that it took; 0 is that of the handshake
 
 

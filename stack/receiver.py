@@ -111,8 +111,9 @@ class Receiver:
             return None
         packet_type = header.packet_type
         if packet_type == wire.VERSION_NEGOTIATION:
-            versions = [int.from_bytes(data[at : at + 4]) for at in range(header.packet_number_offset, len(data), 4)]
-            connection.handshake.on_version_negotiation(versions, header.destination_cid, header.source_cid, now)
+            listed = data[header.packet_number_offset :]
+            if not connection.handshake.on_version_negotiation(header, listed, size, now):
+                self._drop(packet_type, size, "invalid", now)
             return None
         if header.version != connection.version.number and not connection.negotiation.reads(
             packet_type, header.version

@@ -86,6 +86,8 @@ def test_a_connection_with_retry_starts_again_with_the_token() -> None:
     assert [packet.number for packet in initials] == list(range(len(initials)))
     hellos = [[frame for frame in packet.frames if isinstance(frame, CryptoFrame)] for packet in initials[:2]]
     assert hellos[0] == hellos[1]
+    seen = [(packet.packet_type, packet.number, packet.size) for packet in pair.recorder_of(client).received]
+    assert seen[0] == ("retry", -1, len(retry))
     parameters = pair.recorder_of(client).remote_parameters
     assert parameters["retry_source_connection_id"] == parsed.source_cid
     assert parameters["original_destination_connection_id"] == first.destination_cid

@@ -88,6 +88,7 @@ def test_a_client_gives_up_when_there_is_no_version_in_common() -> None:
     assert isinstance(event, ConnectionEnded)
     assert (event.code, event.application) == (VERSION_NEGOTIATION_ERROR, False)
     assert "0x1a2a3a4a, 0x2a2a2a2a" in event.reason
+    assert [packet.packet_type for packet in pair.recorder_of(client).received] == ["version_negotiation"]
     assert pair.client.transmit(pair.now) == []
     pair.run_for(1 * MS)
     assert client.closed
@@ -119,6 +120,7 @@ def test_an_offer_that_does_not_echo_the_connection_ids_is_ignored() -> None:
     pair.flush()
     offer(pair, (UNKNOWN,), swap=False)
     assert pair.client_events == []
+    assert pair.recorder_of(client).dropped[-1][1:] == ("version_negotiation", "invalid")
     pair.run(lambda: client.handshake_confirmed)
 
 
