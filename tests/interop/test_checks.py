@@ -209,10 +209,17 @@ def test_a_short_certificate_chain_is_found(evidence: Of) -> None:
 
 def test_a_server_that_sends_too_much_is_found(evidence: Of) -> None:
     true = evidence("A")
-    checks.amplification_limit_obeyed(true)
+    assert checks.amplification_limit_obeyed(true) is None
     first = next(packet.datagram for packet in true.server.packets if not packet.from_client)
-    more = doctored(true, changed(lambda p: p.datagram == first and not p.from_client, datagram_size=4000))
-    assert "unproven address" in refused(checks.amplification_limit_obeyed, more)
+
+    def larger(size: int) -> Evidence:
+        return doctored(true, changed(lambda p: p.datagram == first and not p.from_client, datagram_size=size))
+
+    assert "unproven address" in refused(checks.amplification_limit_obeyed, larger(4000))
+    assert checks.amplification_limit_obeyed(larger(1300)) == (
+        "the server sent 3688 bytes to an unproven address after receiving 1200: "
+        "more than three times, but less than four"
+    )
     unproven = true.server._replace(packets=true.server.packets[:2])
     assert "did not prove" in refused(checks.amplification_limit_obeyed, replace(true, server=unproven))
 

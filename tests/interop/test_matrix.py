@@ -87,6 +87,13 @@ def test_markdown_says_how_it_was_made_and_why_something_failed() -> None:
     assert "| one | two | G | 9050 ± 71 kbit/s |" in text
 
 
+def test_markdown_has_the_remark_on_what_passed() -> None:
+    text = matrix([*RESULTS, Result("two", "two", H, Status.PASSED, "just so")]).as_markdown()
+    assert "## Passed with a remark\n" in text
+    assert text.index("## Passed with") < text.index("| two | two | H | just so |") < text.index("## Not there")
+    assert "remark" not in matrix().as_markdown()
+
+
 def test_the_page_needs_nothing_else_and_escapes_what_programs_say() -> None:
     page = matrix().as_html()
     assert "the token | is &lt;gone&gt;" in page

@@ -12,6 +12,7 @@ import pytest
 from quicsim.interop.cases import BY_ABBREVIATION
 from quicsim.interop.endpoints import known_endpoints
 from quicsim.interop.jobs import Job, run_all
+from quicsim.interop.peers import Role
 from quicsim.interop.real import Pair, run_case
 from quicsim.interop.results import Result, Status
 from tests.support.endpoints import installed
@@ -125,6 +126,15 @@ def test_what_fails_leaves_captures_and_the_programs_words(tmp_path: Path) -> No
     result = asyncio.run(run_case(pair, BY_ABBREVIATION["H"], tmp_path / "run"))
     assert (result.status, result.reason) == (Status.FAILED, "the client failed with exit code 1: no idea")
     assert {"client.pcapng", "server.pcapng"} <= {path.name for path in (tmp_path / "run" / "1").iterdir()}
+
+
+def test_what_is_known_of_a_failure_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "endpoints.toml"
+    file.write_text('[endpoints.broken]\nclient = ["sh", "-c", "echo no idea; exit 1"]\n')
+    broken = known_endpoints(file)["broken"]
+    monkeypatch.setattr(type(broken), "limits", {Role.CLIENT: {"H": "it has no idea"}})
+    result = asyncio.run(run_case(Pair(broken, ENDPOINTS["quicsim"]), BY_ABBREVIATION["H"], tmp_path / "run"))
+    assert result.reason == "the client failed with exit code 1: no idea; known: it has no idea"
 
 
 def test_a_program_may_decline_a_test_case(tmp_path: Path) -> None:
