@@ -8,7 +8,7 @@ from stack.events import EarlyDataAccepted, EarlyDataAllowed
 from stack.recovery.acknowledgments import NEVER
 from stack.tls import engine as tls
 from stack.wire import header as wire
-from stack.wire.parameters import TransportParameters, decode_transport_parameters
+from stack.wire.parameters import TransportParameters, decode_transport_parameters, encode_transport_parameters
 
 if TYPE_CHECKING:
     from stack.connection import Connection
@@ -26,6 +26,16 @@ _LIMITS: Final = (
     "initial_max_streams_uni",
     "max_datagram_frame_size",
 )
+
+
+def to_remember(announced: bytes) -> bytes:
+    """Return what a session has to keep of a server's transport parameters for `may_resume_with`.
+
+    The rest is of one connection, and would make tickets longer than some clients have room for.
+    """
+    full = decode_transport_parameters(announced, from_client=False)
+    kept = {name: getattr(full, name) for name in (*_LIMITS, "reset_stream_at")}
+    return encode_transport_parameters(TransportParameters(**kept))
 
 
 def may_resume_with(remembered: bytes, present: bytes) -> bool:

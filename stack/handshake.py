@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 from stack.crypto.packet_protection import Keys, initial_keys, initial_secrets, make_keys
 from stack.crypto.retry import retry_integrity_tag
-from stack.early_data import may_resume_with
+from stack.early_data import may_resume_with, to_remember
 from stack.errors import (
     CRYPTO_ERROR,
     FRAME_ENCODING_ERROR,
@@ -69,7 +69,7 @@ class Handshake:
             self._engine = factory.client(server_name, connection.parameters.encode_local(now), connection.rng)
         else:
             self._engine = factory.server(lambda peer: connection.parameters.answer(peer, now), connection.rng)
-            self._engine.allow_early_data(may_resume_with)
+            self._engine.allow_early_data(may_resume_with, to_remember)
         self._engine.set_waker(lambda: connection.endpoint.on_tls_answer(connection))
         self._bind_sessions()
         self._engine.start(now)

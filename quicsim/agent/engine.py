@@ -86,7 +86,9 @@ class AgentEngine:
         """The version that sessions belong to: the agent asks for it."""
         self._context = context
 
-    def allow_early_data(self, check: Callable[[bytes, bytes], bool]) -> None:
+    def allow_early_data(
+        self, check: Callable[[bytes, bytes], bool], remember: Callable[[bytes], bytes] | None = None
+    ) -> None:
         """The agent of a server accepts 0-RTT only if `check` of our transport parameters, then and now, is true."""
         self._check_parameters = check
 

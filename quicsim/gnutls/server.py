@@ -74,7 +74,9 @@ class GnuTlsServerEngine(GnuTlsEngine):
         self._offers_keys = False  # whether the client does
         self._takes_tickets = False
 
-    def allow_early_data(self, check: Callable[[bytes, bytes], bool]) -> None:
+    def allow_early_data(
+        self, check: Callable[[bytes, bytes], bool], remember: Callable[[bytes], bytes] | None = None
+    ) -> None:
         """Accept 0-RTT only if `check` of our transport parameters, of the session and of now, is true."""
         self._check_parameters = check
 

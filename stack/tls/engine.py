@@ -147,8 +147,13 @@ class Engine(Protocol):
     def set_context(self, context: bytes) -> None:
         """What sessions belong to from now on, such as a version: they are resumed only in an equal context."""
 
-    def allow_early_data(self, check: Callable[[bytes, bytes], bool]) -> None:
-        """A server accepts 0-RTT only if `check` of its transport parameters then, in the session, and now is true."""
+    def allow_early_data(
+        self, check: Callable[[bytes, bytes], bool], remember: Callable[[bytes], bytes] | None = None
+    ) -> None:
+        """A server accepts 0-RTT only if `check` of its transport parameters then, in the session, and now is true.
+
+        What `remember` makes of them is all that a ticket has to keep for that.
+        """
 
     def start(self, now: int) -> None:
         """A client makes its ClientHello; a server does nothing. `now` in ns."""

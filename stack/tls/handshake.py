@@ -101,10 +101,12 @@ class Handshake:
         """Bind sessions to `context`, of up to 255 bytes: they are resumed only in an equal one."""
         self._context = context
 
-    def allow_early_data(self, check: Callable[[bytes, bytes], bool]) -> None:
+    def allow_early_data(
+        self, check: Callable[[bytes, bytes], bool], remember: Callable[[bytes], bytes] | None = None
+    ) -> None:
         """Accept 0-RTT, as a server, only if `check(remembered, present)` of our transport parameters is true.
 
-        Without a check they have to be the same.
+        Tickets keep what `remember` makes of them. Without a check they have to be the same.
         """
 
     def start(self, now: int) -> None:

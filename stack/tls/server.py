@@ -54,6 +54,7 @@ class ServerHandshake(Handshake):
         "_office",
         "_parameters",
         "_psk",
+        "_remember",
         "_scheme",
         "_takes_tickets",
         "_tickets",
@@ -76,13 +77,17 @@ class ServerHandshake(Handshake):
         self._alpn = ""
         self._parameters = b""  # ours
         self._check_parameters: Callable[[bytes, bytes], bool] = eq
+        self._remember: Callable[[bytes], bytes] | None = None
         self._client_application_secret = b""
         self._takes_tickets = False
         self._tickets = 0  # sent
 
-    def allow_early_data(self, check: Callable[[bytes, bytes], bool]) -> None:
-        """Accept 0-RTT only if `check` of our transport parameters, of the session and of now, is true."""
+    def allow_early_data(
+        self, check: Callable[[bytes, bytes], bool], remember: Callable[[bytes], bytes] | None = None
+    ) -> None:
+        """Accept 0-RTT only if `check` of our transport parameters, as tickets `remember` them and now, is true."""
         self._check_parameters = check
+        self._remember = remember
 
     def send_ticket(self, now: int) -> None:
         """Queue as many NewSessionTickets as configured, if the client can use them."""
@@ -108,7 +113,7 @@ class ServerHandshake(Handshake):
                 self._schedule.resumption_key(self._schedule.resumption_secret(), nonce),
                 self._alpn,
                 self._server_name,
-                self._parameters,
+                self._parameters if self._remember is None else self._remember(self._parameters),
                 self._peer_certificates,
             )
             message = messages.NewSessionTicket(

@@ -3,6 +3,7 @@
 import pytest
 
 from stack.crypto.packet_protection import protect_packet
+from stack.early_data import may_resume_with, to_remember
 from stack.errors import FLOW_CONTROL_ERROR, PROTOCOL_VIOLATION
 from stack.events import ConnectionEnded, EarlyDataAccepted
 from stack.tls.session import decode_session
@@ -52,6 +53,17 @@ def test_the_default_limits_that_are_remembered_let_early_data_through() -> None
     assert remembered.initial_max_stream_data_uni > 0
     assert remembered.initial_max_streams_bidi > 0
     assert remembered.initial_max_streams_uni > 0
+
+
+def test_a_ticket_keeps_the_limits_alone_and_so_is_short() -> None:
+    """Some clients have no room for long ones: qh3 takes 150 bytes, and failed with 217."""
+    session = decode_session(Resumption(preferred_address_v4=("10.0.0.77", 443)).sessions[0])
+    kept = decode_transport_parameters(to_remember(session.transport_parameters), from_client=False)
+    full = decode_transport_parameters(session.transport_parameters, from_client=False)
+    assert (full.stateless_reset_token is None, kept.stateless_reset_token) == (False, None)
+    assert kept.initial_max_data == full.initial_max_data
+    assert may_resume_with(to_remember(session.transport_parameters), session.transport_parameters)
+    assert len(session.ticket) <= 150
 
 
 @pytest.mark.requirement("rfc9000:7.4.1:10")

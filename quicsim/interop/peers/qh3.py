@@ -1,11 +1,9 @@
 """qh3, from PyPI: what urllib3.future uses."""
 
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from quicsim.interop.peers.aioquic import Aioquic
 from quicsim.interop.peers.peer import Role
-
-_SMALL_HELLO: Final = "qh3's ClientHello has no room for a session ticket of 200 bytes"
 
 
 class Qh3(Aioquic):
@@ -20,7 +18,5 @@ class Qh3(Aioquic):
         Role.CLIENT: {
             "M": "qh3's client opens streams beyond the server's limit",
             "S": "qh3's client numbers its packets anew after a Retry",
-            "R": _SMALL_HELLO,
-            "Z": _SMALL_HELLO,
         }
     }
