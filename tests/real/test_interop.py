@@ -28,6 +28,7 @@ PAIRS = [
     ("aioquic", "quicsim", "V2"),
     ("quicsim", "aioquic", "S"),
     ("quicsim", "qh3", "Z"),
+    ("qh3", "quicsim", "M"),
     ("qh3", "quicsim", "Z"),
     ("quicsim", "ngtcp2", "E"),
     ("ngtcp2", "quicsim", "R"),

@@ -20,6 +20,7 @@ _MAX_DATAGRAM: Final = 65_535
 _AT_A_TIME: Final = 100  # requests
 _KEY_UPDATE_AT: Final = 1 << 16  # bytes that a client has received
 _IDLE_TIMEOUT: Final = 60.0  # seconds
+_LIMIT_INTERVAL: Final = 0.01  # seconds until a request is tried again for which the server allows no stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,23 +192,31 @@ class Client(Files):
 
     async def _fetch_some(self, urls: Iterator[str]) -> None:
         for url in urls:
-            stream_id = self._request(url)
+            stream_id = await self._request(url)
             self.transmit_soon()
             await self._waiting[stream_id]
             self.job.save(url, bytes(self._received.pop(stream_id)))
 
-    def _request(self, url: str) -> int:
-        parts = urlsplit(url)
+    async def _request(self, url: str) -> int:
+        """Request a URL as soon as the server allows another stream; return the stream's ID."""
         stream_id: int = self.quic.get_next_available_stream_id()
         self._received[stream_id] = bytearray()
         self._waiting[stream_id] = asyncio.get_running_loop().create_future()
+        while True:
+            try:
+                self._send(stream_id, url)
+                return stream_id
+            except ValueError:  # qh3 refuses beyond the server's limit what aioquic keeps for later
+                await asyncio.sleep(_LIMIT_INTERVAL)
+
+    def _send(self, stream_id: int, url: str) -> None:
+        parts = urlsplit(url)
         if self.h3 is None:
             self.quic.send_stream_data(stream_id, f"GET {parts.path}\r\n".encode(), end_stream=True)
         else:
             fields = {":method": "GET", ":scheme": "https", ":authority": parts.netloc, ":path": parts.path}
             headers = [(name.encode(), value.encode()) for name, value in fields.items()]
             self.h3.send_headers(stream_id, headers, end_stream=True)
-        return stream_id
 
     def headers(self, stream_id: int, headers: dict[bytes, bytes]) -> None:
         if headers.get(b":status") != b"200":

@@ -14,9 +14,4 @@ class Qh3(Aioquic):
 
     name: ClassVar = "qh3"
     testcases: ClassVar = {role: cases - {"v2"} for role, cases in Aioquic.testcases.items()}
-    limits: ClassVar = {
-        Role.CLIENT: {
-            "M": "qh3's client opens streams beyond the server's limit",
-            "S": "qh3's client numbers its packets anew after a Retry",
-        }
-    }
+    limits: ClassVar = {Role.CLIENT: {"S": "qh3's client numbers its packets anew after a Retry"}}
