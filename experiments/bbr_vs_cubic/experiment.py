@@ -22,8 +22,22 @@ _SECONDS: Final = 25
 _WARM_UP: Final = 5  # seconds that are not counted
 _MS: Final = 1_000_000  # ns
 _SAMPLE_MS: Final = 50
-_LOSS: Final = "draft-ietf-ccwg-bbr section 2.4: losses below 2 % do not lower its model of the path"
-_QUEUE: Final = "draft-ietf-ccwg-bbr section 2.1: about a bandwidth-delay product in flight, and the queue empty"
+_DATAGRAM_MS: Final = 1200 * 8 * 1000 / _RATE  # on the link
+_PAYLOAD: Final = 1166 / 1200  # of a datagram
+_BETA: Final = 0.7  # CUBIC's
+_PROBE_RTT: Final = 0.5 * (200 + _RTT_MS) / 5000  # of the time, half a window in flight for 200 ms and a round trip
+_LOSS: Final = (
+    "draft-ietf-ccwg-bbr section 2.4: losses below 2 % do not lower its model of the path; a regression value"
+)
+_LOSSY: Final = {"bbr": 0.828, "cubic": 0.579}
+_BESIDE: Final = {1: 0.716, 4: 0.298}  # BBR's share, by queue
+_REGRESSION: Final = "as measured before: a regression value"
+_PACED: Final = (
+    "draft-ietf-ccwg-bbr section 2.1: one BDP in flight; a datagram's time on the link, and at most one more"
+)
+_SAWTOOTH: Final = "in flight between β and all of queue and BDP: (5 β − 1) and 4 of it wait"
+_RATES: Final = "draft-ietf-ccwg-bbr sections 5.6.2, 5.3.4.3: 99 % of the link's rate, and ProbeRTT every 5 s"
+_FULL: Final = "the queue never runs dry; headers take 2.8 %"
 _STARVED: Final = "neither starves: a tenth of the link at least"
 
 
@@ -50,23 +64,32 @@ def judge(results: Sequence[Result]) -> list[Check]:
     """What the draft says of loss and of queues; that neither starves."""
     checks = []
     for row in results:
-        flows, queue, loss = row.case["flows"], row.case["queue_bdps"], row.case["loss"]
-        shares = _shares(row)
+        flows, queue, shares = row.case["flows"], row.case["queue_bdps"], _shares(row)
         if len(flows) > 1:
             what = f"bbr and cubic, queue {queue} BDP: "
-            checks.append(Check.note(f"{what}BBR's share of the link", shares[0]))
+            checks.append(Check.relative(f"{what}BBR's share of the link", shares[0], _BESIDE[queue], 0.1, _REGRESSION))
             checks.append(Check.between(f"{what}smaller share", min(shares), 0.1, 0.5, _STARVED))
-            checks.append(Check.between(f"{what}both together", sum(shares), 0.85, 1, "headers take 3 %"))
-        elif loss:
-            low, high = (0.8, 1.0) if flows == ["bbr"] else (0.0, 0.75)
-            checks.append(Check.between(f"{flows[0]}, {loss:.0%} loss: share of the link", shares[0], low, high, _LOSS))
+            checks.append(Check.relative(f"{what}both together", sum(shares), _PAYLOAD, 0.015, _FULL))
+        elif loss := row.case["loss"]:
+            what = f"{flows[0]}, {loss:.0%} loss: share of the link"
+            checks.append(Check.relative(what, shares[0], _LOSSY[flows[0]], 0.02, _LOSS))
         else:
-            wait, full = _wait_ms(row), queue * _RTT_MS
-            low, high = (0.0, full / 4) if flows == ["bbr"] else (full / 2, full)
-            what = f"{flows[0]} alone, queue {queue} BDP: median wait, ms"
-            checks.append(Check.between(what, wait, low, high, _QUEUE))
-            checks.append(Check.between(f"{flows[0]} alone: share of the link", shares[0], 0.85, 1, "headers take 3 %"))
+            checks += _judge_alone(flows[0], queue, _wait_ms(row), shares[0])
     return checks
+
+
+def _judge_alone(name: str, queue: float, wait: float, share: float) -> list[Check]:
+    what = f"{name} alone, queue {queue} BDP: median wait, ms"
+    if name == "bbr":
+        return [
+            Check.between(what, wait, _DATAGRAM_MS, 2 * _DATAGRAM_MS, _PACED),
+            Check.relative(f"{name} alone: share of the link", share, 0.99 * (1 - _PROBE_RTT) * _PAYLOAD, 0.01, _RATES),
+        ]
+    least, most = (_BETA * (queue + 1) - 1) * _RTT_MS, queue * _RTT_MS
+    return [
+        Check.between(what, wait, least, most, _SAWTOOTH),
+        Check.relative(f"{name} alone: share of the link", share, _PAYLOAD, 0.005, _FULL),
+    ]
 
 
 def draw(results: Sequence[Result]) -> "dict[str, Figure]":
