@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from links.holdingqueue import HoldingQueue, Line, Waiting
-from links.units import nanoseconds, number_from, whole_number
+from links.units import interval, nanoseconds, number_from, whole_number
 
 _CE: Final = 3
 _L4S_BIT: Final = 1  # ECT(1) and CE have it
@@ -44,9 +44,7 @@ class DualPi2(HoldingQueue):
     ) -> None:
         super().__init__(size, packets=packets, on_queue=on_queue)
         self.target_ns = nanoseconds(target)
-        self.update_ns = nanoseconds(update)
-        if not self.update_ns:
-            raise ValueError(f"DualPi2: update {update!r}: must be above 0")
+        self.update_ns = interval("DualPi2: update", update)
         self.alpha = number_from("alpha", alpha, 0, 1000)
         self.beta = number_from("beta", beta, 0, 1000)
         self.coupling = number_from("coupling", coupling, 0, 1000)

@@ -5,7 +5,7 @@ from typing import Final
 
 from links.datagram import Datagram
 from links.taildrop import TailDrop
-from links.units import nanoseconds
+from links.units import interval, nanoseconds
 
 _CE: Final = 3
 _MARKED_UP_TO: Final = 0.1  # beyond this chance what could be marked is dropped too (section 5.1)
@@ -40,9 +40,7 @@ class Pie(TailDrop):
     ) -> None:
         super().__init__(size, packets=packets, on_queue=on_queue)
         self.target_ns = nanoseconds(target)
-        self.update_ns = nanoseconds(update)
-        if not self.update_ns:
-            raise ValueError(f"Pie: update {update!r}: must be above 0")
+        self.update_ns = interval("Pie: update", update)
         self.burst_ns = nanoseconds(burst)
         self.ecn = ecn
         self.marked = 0

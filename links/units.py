@@ -35,6 +35,14 @@ def nanoseconds(duration: int | str) -> int:
     return _quantity(duration, _DURATIONS, "duration", 'an int of nanoseconds or text such as "25ms"')
 
 
+def interval(name: str, duration: int | str) -> int:
+    """Return `duration` in ns as `nanoseconds` does; raises ValueError, which calls it `name`, for 0 as well."""
+    ns = nanoseconds(duration)
+    if ns == 0:
+        raise ValueError(f"{name} {duration!r}: must be above 0")
+    return ns
+
+
 def bits_per_second(rate: int | str) -> int:
     """Return `rate` in bit/s: an int of bit/s, or text such as "10Mbps", "2.5 Gbit/s" (k = 1000).
 

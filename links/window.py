@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from links.units import nanoseconds
+from links.units import interval, nanoseconds
 
 
 class Window:
@@ -13,10 +13,8 @@ class Window:
 
     def __init__(self, start: int | str, duration: int | str, period: int | str | None) -> None:
         self.start_ns: Final = nanoseconds(start)
-        self.duration_ns: Final = nanoseconds(duration)
+        self.duration_ns: Final = interval("duration", duration)
         self.period_ns: Final = None if period is None else nanoseconds(period)
-        if not self.duration_ns:
-            raise ValueError(f"duration {duration!r}: must be above 0")
         if self.period_ns is not None and self.period_ns <= self.duration_ns:
             raise ValueError(f"period {period!r}: must be longer than the duration {duration!r}")
 

@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Final
 
 import quicsim
 from links import Delay, Rate
-from quicsim import plot
 from quicsim.experiments import Case, Check, Experiment, Measured, RecoveryObserver, Result
-from quicsim.plot.curves import STEPS
+from quicsim.experiments.figures import windows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -75,16 +74,8 @@ def judge(results: Sequence[Result]) -> list[Check]:
 
 def draw(results: Sequence[Result]) -> "dict[str, Figure]":
     """The window and what of it is in use."""
-    panels = []
-    for row in results:
-        first = (_QUIET_S - 2) * 1000 // _SAMPLE_MS
-        times = [index * _SAMPLE_MS / 1000 for index in range(len(row.measured["window"]))][first:]
-        curves = [
-            plot.Curve(times, [window / 1000 for window in row.measured["window"][first:]], "congestion window", STEPS),
-            plot.Curve(times, [flight / 1000 for flight in row.measured["flight"][first:]], "bytes in flight", STEPS),
-        ]
-        panels.append(plot.Panel(curves, f"{row.case['congestion']} (kB)"))
-    return {"window": plot.curves("Little to send, and then 400 kB at once", panels)}
+    title = "Little to send, and then 400 kB at once"
+    return {"window": windows(title, results, _SAMPLE_MS, (_QUIET_S - 2) * 1000)}
 
 
 EXPERIMENT: Final = Experiment(

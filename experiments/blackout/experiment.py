@@ -5,10 +5,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from quicsim import plot
 from quicsim.applications import TransferResult
 from quicsim.experiments import Case, Check, Experiment, Measured, RecoveryObserver, Result, run_plan
-from quicsim.plot.curves import STEPS
+from quicsim.experiments.figures import windows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,15 +60,7 @@ def judge(results: Sequence[Result]) -> list[Check]:
 
 def draw(results: Sequence[Result]) -> "dict[str, Figure]":
     """Windows and bytes in flight over the silence."""
-    panels = []
-    for row in results:
-        times = [index * _SAMPLE_MS / 1000 for index in range(len(row.measured["window"]))]
-        curves = [
-            plot.Curve(times, [window / 1000 for window in row.measured["window"]], "congestion window", STEPS),
-            plot.Curve(times, [flight / 1000 for flight in row.measured["flight"]], "bytes in flight", STEPS),
-        ]
-        panels.append(plot.Panel(curves, f"{row.case['congestion']} (kB)"))
-    return {"window": plot.curves("Nothing gets through from 5 s to 7 s", panels)}
+    return {"window": windows("Nothing gets through from 5 s to 7 s", results, _SAMPLE_MS)}
 
 
 EXPERIMENT: Final = Experiment(
