@@ -168,8 +168,8 @@ class Connection:
             time_threshold=config.time_threshold.as_integer_ratio(),
             undo_spurious=config.undo_spurious_losses,
         )
-        self.ack_frequency = AckFrequency(config.ack_frequency, application.acks, self.recovery, self.control)
-        self.closing = Closing(self.emit, self.recovery.pto_ns, self.trace)
+        self.ack_frequency = AckFrequency(config.ack_frequency, application.acks, self.recovery.timer, self.control)
+        self.closing = Closing(self.emit, self.recovery.timer.pto_ns, self.trace)
         self.idle = IdleTimer(config.max_idle_timeout_ms * MILLISECOND, now, config.keep_alive_ms * MILLISECOND)
         if not is_client:
             patience_ns = max(MAX_HANDSHAKE_NS, round(MAX_HANDSHAKE_RTTS * config.initial_rtt_ms * MILLISECOND))
@@ -230,7 +230,7 @@ class Connection:
 
     def pto_ns(self) -> int:
         """The current PTO in ns, without backoff."""
-        return self.recovery.pto_ns()
+        return self.recovery.timer.pto_ns()
 
     # Application verbs
 
@@ -435,7 +435,7 @@ class Connection:
         if self.paths.validating:
             self.paths.on_received(now)
         if not self.paths.active.validated:
-            self.recovery.arm(now)  # new credit may let a blocked server's timer run again
+            self.recovery.timer.arm(now)  # new credit may let a blocked server's timer run again
 
     def _retry_undecryptable(self, now: int) -> None:
         """Process the packets that waited for keys which have come."""
@@ -460,13 +460,13 @@ class Connection:
         if not path.validated and path.amplification_blocked():
             application = NEVER  # the ACK goes when something arrives
         return min(
-            self.recovery.timer_at,
+            self.recovery.timer.at,
             self.sender.pacing_at,
             self.paths.timer_at,
             self.datagrams.expires_at,
             self.key_phases.discard_at,
             application if application else NEVER,
-            self.idle.expires_at(self.recovery.pto_ns()),
+            self.idle.expires_at(self.recovery.timer.pto_ns()),
             self._reminder_at(),
         )
 
@@ -476,9 +476,9 @@ class Connection:
         if closing.over:
             if closing.expires_at <= now:
                 closing.on_expired(now)
-        elif self.idle.expires_at(self.recovery.pto_ns()) <= now:
+        elif self.idle.expires_at(self.recovery.timer.pto_ns()) <= now:
             closing.on_idle(now)
-        elif self.recovery.timer_at <= now:
+        elif self.recovery.timer.at <= now:
             self.recovery.on_timeout(now)
         elif self.paths.timer_at <= now:
             self.paths.on_timeout(now)

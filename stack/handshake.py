@@ -337,8 +337,8 @@ class Handshake:
     def _confirm(self, now: int) -> None:
         connection = self._connection
         connection.closing.move(Trigger.CONFIRM, now)
-        connection.recovery.handshake_confirmed = True
-        connection.recovery.peer_validated_address = True
+        connection.recovery.timer.handshake_confirmed = True
+        connection.recovery.timer.peer_validated_address = True
         self._discard(tls.INITIAL, now)
         self._discard(tls.HANDSHAKE, now)  # rfc9001:4.9.2:1
         connection.key_phases.prepare()

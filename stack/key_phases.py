@@ -173,7 +173,7 @@ class KeyPhases:
             raise RuntimeError("a packet was opened without keys")
         following = self.prepare()
         self._previous, self._previous_last = keys.protection, acks.largest_received  # rfc9001:6.1:4
-        self.discard_at = now + RETENTION_PTOS * self._connection.recovery.pto_ns()
+        self.discard_at = now + RETENTION_PTOS * self._connection.recovery.timer.pto_ns()
         space.read_keys = Keys(following, keys.header)
         self._next_read = following.next_generation()
         space.read_phase ^= KEY_PHASE_BIT
@@ -229,7 +229,7 @@ class KeyPhases:
     def on_acked(self, sent: SentFrame, now: int) -> None:
         """The peer has a packet of the phase, so it has followed: the next update may come after three PTOs."""
         if sent[1] == self.write and self._update_from == NEVER:
-            self._update_from = now + RETENTION_PTOS * self._connection.recovery.pto_ns()
+            self._update_from = now + RETENTION_PTOS * self._connection.recovery.timer.pto_ns()
 
     def on_lost(self, sent: SentFrame, now: int) -> None:
         """Ask again."""

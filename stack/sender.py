@@ -71,7 +71,7 @@ class Sender:
         else:
             self.pacing_at = now  # more is ready: come back at once
         if datagrams:
-            connection.recovery.arm(now)
+            connection.recovery.timer.arm(now)
             self._count(datagrams, now)
         if closing.pending:  # a limit was reached on the way
             closing.pending = False

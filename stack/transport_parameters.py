@@ -122,7 +122,7 @@ class ParameterExchange:
             connection.trace.parameters_set(now, "remote", parameters.as_dict())
         connection.streams.set_peer_parameters(parameters)
         connection.datagrams.set_peer_limit(parameters.max_datagram_frame_size)
-        connection.recovery.max_ack_delay_ns = parameters.max_ack_delay * 1_000_000
+        connection.recovery.timer.max_ack_delay_ns = parameters.max_ack_delay * 1_000_000
         connection.ack_frequency.set_peer_parameters(parameters)
         connection.recovery.peer_ack_delay_exponent = parameters.ack_delay_exponent
         connection.idle.negotiate(connection.config.max_idle_timeout_ms, parameters.max_idle_timeout)

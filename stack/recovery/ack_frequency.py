@@ -18,7 +18,7 @@ from stack.wire.varint import MAX_VARINT, decode_varint
 
 if TYPE_CHECKING:
     from stack.dispatch import ReceivedPacket
-    from stack.recovery.loss import LossRecovery
+    from stack.recovery.timer import LossTimer
 
 MIN_ACK_DELAY_US: Final = 1_000  # what we announce: kGranularity of RFC 9002
 MICROSECOND: Final = 1_000  # ns
@@ -39,16 +39,16 @@ class AckFrequency:
         "_in_flight",
         "_largest_sequence",
         "_peer_min_delay_ns",
-        "_recovery",
         "_request",
         "_sequence",
+        "_timer",
     )
 
-    def __init__(self, enabled: bool, acks: Acknowledgments, recovery: "LossRecovery", control: ControlFrames) -> None:
+    def __init__(self, enabled: bool, acks: Acknowledgments, timer: "LossTimer", control: ControlFrames) -> None:
         """`acks` are those of 1-RTT packets, which alone are delayed."""
         self._enabled = enabled
         self._acks = acks
-        self._recovery = recovery
+        self._timer = timer
         self._control = control
         self._largest_sequence = -1  # of the peer's frames that were processed
         self._peer_min_delay_ns: int | None = None  # None: the peer takes no requests
@@ -101,7 +101,7 @@ class AckFrequency:
             return b""
         threshold, max_ack_delay_ns, reordering_threshold = self._request
         self._in_flight[key] = max_ack_delay_ns
-        self._update_recovery()
+        self._update_timer()
         return encode_ack_frequency(key, threshold, max_ack_delay_ns // MICROSECOND, reordering_threshold)
 
     def on_acked(self, sent: SentFrame, now: int) -> None:
@@ -111,16 +111,16 @@ class AckFrequency:
             self._acked = sequence
             self._granted_ns = self._in_flight[sequence]
             self._in_flight = {key: value for key, value in self._in_flight.items() if key > sequence}
-            self._update_recovery()
+            self._update_timer()
 
     def on_lost(self, sent: SentFrame, now: int) -> None:
         """Only the newest request is worth sending again; one for an immediate ACK comes too late."""
         if sent[1] == self._sequence and sent[1] > self._acked:
             self._control.owe(self, sent[1])
 
-    def _update_recovery(self) -> None:
+    def _update_timer(self) -> None:
         """Probe timeouts allow for the longest delay that the peer may be using."""
-        self._recovery.max_ack_delay_ns = max(self._granted_ns, *self._in_flight.values(), 0)
+        self._timer.max_ack_delay_ns = max(self._granted_ns, *self._in_flight.values(), 0)
 
     # Being asked
 

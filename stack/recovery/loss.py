@@ -1,4 +1,4 @@
-"""Loss detection and probe timeout (RFC 9002 sections 5 and 6, appendix A)."""
+"""Loss detection and probes (RFC 9002 sections 5 and 6, appendix A)."""
 
 from collections import deque
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from stack.recovery.rtt import TIME_THRESHOLD
 from stack.recovery.sent import SentPacket
 from stack.recovery.space import PacketNumberSpace
 from stack.recovery.spurious import REMEMBERED_PTOS
+from stack.recovery.timer import LOSS, LossTimer
 from stack.sent_frame import NeverRepeated
 from stack.stats import ConnectionStats
 from stack.tls.engine import HANDSHAKE, INITIAL
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from stack.path.path import Path
 
 PACKET_THRESHOLD: Final = 3  # kPacketThreshold, rfc9002:6.1.1:1
-MAX_BACKOFF_DOUBLINGS: Final = 20  # of the PTO: days, long after any idle timeout, and far from overflowing a time
 PROBES_PER_TIMEOUT: Final = 2  # RFC 9002 section 6.2.4: up to two full-sized datagrams
 
 
@@ -33,25 +33,20 @@ class LossRecovery:
     """Loss detection over all packet number spaces of a connection.
 
     The connection tells it when the handshake moves; it tells the owners of lost or acknowledged frames, and the
-    path's congestion controller. `timer_at` is the one deadline; call `on_timeout` then.
+    path's congestion controller. `timer.at` is the one deadline; call `on_timeout` then.
     """
 
     __slots__ = (
-        "_armed",
         "_current_path",
         "_live",
         "_persistent",
         "_stats",
         "_time_threshold",
         "_undo",
-        "handshake_confirmed",
-        "max_ack_delay_ns",
         "packet_threshold",
         "peer_ack_delay_exponent",
-        "peer_validated_address",
-        "pto_count",
         "spaces",
-        "timer_at",
+        "timer",
         "trace",
     )
 
@@ -81,14 +76,8 @@ class LossRecovery:
         self._time_threshold = time_threshold
         self._undo = undo_spurious
         self.trace = trace
-        self.pto_count = 0
-        self.timer_at = NEVER
-        self.max_ack_delay_ns = 0  # the peer's, once its transport parameters are known
+        self.timer = LossTimer(is_client, spaces, self._live, current_path, trace)
         self.peer_ack_delay_exponent = 3
-        self.handshake_confirmed = False
-        # Whether the peer is known to have validated our address (always true seen from a server)
-        self.peer_validated_address = not is_client
-        self._armed: tuple[str, int, int] | None = None
 
     # Sending
 
@@ -184,12 +173,13 @@ class LossRecovery:
             self._on_acked_elsewhere(in_flight, now)
         elif in_flight:
             path.congestion.on_acked(in_flight, path.rtt, path.app_limited, now)
+        timer = self.timer
         if space.level == HANDSHAKE:
-            self.peer_validated_address = True
+            timer.peer_validated_address = True
         # RFC 9002 section 6.2.1: a client keeps backing off until it knows that the server validated its address
-        if self.peer_validated_address:
-            self.pto_count = 0
-        self.arm(now)
+        if timer.peer_validated_address:
+            timer.pto_count = 0
+        timer.arm(now)
         if self.trace is not None:
             self.trace_metrics(now)
 
@@ -223,8 +213,8 @@ class LossRecovery:
             return
         if space.level == INITIAL:
             ack_delay_ns = 0
-        elif self.handshake_confirmed:
-            ack_delay_ns = min(ack_delay_ns, self.max_ack_delay_ns)  # rfc9002:5.3:5
+        elif self.timer.handshake_confirmed:
+            ack_delay_ns = min(ack_delay_ns, self.timer.max_ack_delay_ns)  # rfc9002:5.3:5
         newest.path.rtt.update(now - newest.sent_at, ack_delay_ns, now)
 
     # Loss
@@ -275,8 +265,8 @@ class LossRecovery:
         for path, packets in by_path.items():
             if path.congestion.on_lost(packets, now):  # rfc9002:7.4:2
                 stats.congestion_events += 1
-        space.declared_lost.add(lost, now - REMEMBERED_PTOS * self.pto_ns())
-        if by_path and self._persistent.is_established(space, lost, self._current_path(), self.max_ack_delay_ns):
+        space.declared_lost.add(lost, now - REMEMBERED_PTOS * self.timer.pto_ns())
+        if by_path and self._persistent.is_established(space, lost, self._current_path(), self.timer.max_ack_delay_ns):
             stats.persistent_congestion_events += 1
             path = self._current_path()
             path.congestion.on_persistent_congestion()
@@ -301,70 +291,19 @@ class LossRecovery:
         if undone and self.trace is not None:
             self.trace_metrics(now)
 
-    # Timer
-
-    def arm(self, now: int) -> None:
-        """Set the loss timer (RFC 9002 appendix A.8)."""
-        timer_type, level, at = self._next_timer(now)
-        self.timer_at = at
-        if self.trace is not None:
-            armed = None if at == NEVER else (timer_type, level, at)
-            if armed != self._armed:
-                self._armed = armed
-                name = PACKET_TYPE_NAMES[self.spaces[level].packet_type]
-                self.trace.loss_timer(now, "set" if armed else "cancelled", timer_type, name, at if armed else None)
-
-    def _next_timer(self, now: int) -> tuple[str, int, int]:
-        """Return ("ack" or "pto", index of the space, time or NEVER)."""
-        loss_index, loss_at = 0, NEVER
-        eliciting = 0
-        for space in self._live:
-            if space.index != 2 or self.handshake_confirmed:  # nothing of the others tells of lost 0-RTT packets
-                eliciting += space.eliciting_in_flight
-            if space.loss_at < loss_at:
-                loss_index, loss_at = space.index, space.loss_at
-        if loss_at != NEVER:  # rfc9002:6.2.1:6
-            return "ack", loss_index, loss_at
-        path = self._current_path()
-        # rfc9002:6.2.2.1:1 nothing to time while the peer's amplification limit is ours to wait for
-        if path.amplification_blocked() or (eliciting == 0 and self.peer_validated_address):
-            return "pto", 0, NEVER
-        rtt = path.rtt
-        backoff = 1 << min(self.pto_count, MAX_BACKOFF_DOUBLINGS)  # rfc9002:6.2.1:5
-        if eliciting == 0:
-            # A client keeps the handshake alive with nothing in flight (rfc9002:6.2.2.1:2).
-            index = 1 if self.spaces[1].write_keys is not None else 0  # rfc9002:6.2.2.1:3
-            return "pto", index, now + rtt.pto_ns(0) * backoff
-        best_index, best_at = 0, NEVER
-        for space in self._live:
-            if not space.eliciting_in_flight:
-                continue
-            max_ack_delay_ns = 0
-            if space.index == 2:
-                # rfc9002:6.2.1:3
-                if not self.handshake_confirmed:
-                    continue
-                max_ack_delay_ns = self.max_ack_delay_ns
-            at = space.last_eliciting_sent_at + rtt.pto_ns(max_ack_delay_ns) * backoff
-            if at < best_at:  # rfc9002:6.2.1:2
-                best_index, best_at = space.index, at
-        return "pto", best_index, best_at
+    # Timeout
 
     def on_timeout(self, now: int) -> None:
         """The timer expired: declare losses by time, or ask for probes (RFC 9002 appendix A.9)."""
-        timer_type, index, _ = self._next_timer(now)
-        space = self.spaces[index]
-        if self.trace is not None:
-            self._armed = None
-            self.trace.loss_timer(now, "expired", timer_type, PACKET_TYPE_NAMES[space.packet_type], None)
-        if timer_type == "ack":
+        timer_type, space = self.timer.expire(now)
+        if timer_type == LOSS:
             self._detect_losses(space, space.take_overdue(), now)
         else:  # nothing is lost by it: rfc9002:6.2:1
-            self.pto_count += 1
+            self.timer.pto_count += 1
             self._stats.pto_expired += 1
-            self._current_path().ecn.on_probe_timeout(self.pto_count)
+            self._current_path().ecn.on_probe_timeout(self.timer.pto_count)
             self._probe(space, now)
-        self.arm(now)
+        self.timer.arm(now)
         if self.trace is not None:
             self.trace_metrics(now)
 
@@ -387,7 +326,7 @@ class LossRecovery:
         self._offer_in_flight(space, now)
 
     def _offer_in_flight(self, space: PacketNumberSpace, now: int) -> None:
-        for packet in space.to_repeat(PROBES_PER_TIMEOUT, self.pto_count - 1):
+        for packet in space.to_repeat(PROBES_PER_TIMEOUT, self.timer.pto_count - 1):
             for sent in packet.frames:
                 if not isinstance(sent[0], NeverRepeated):
                     sent[0].on_lost(sent, now)
@@ -399,8 +338,8 @@ class LossRecovery:
         self._take_all(space, now)
         space.discard()
         self._live.remove(space)
-        self.pto_count = 0  # rfc9002:6.2.2:4
-        self.arm(now)
+        self.timer.pto_count = 0  # rfc9002:6.2.2:4
+        self.timer.arm(now)
 
     def forget_path(self, path: "Path", now: int) -> None:
         """What is in flight on a path that is no more counts as lost: no ACK need ever come, and paths come and go."""
@@ -414,13 +353,13 @@ class LossRecovery:
                 self._trace_forgotten(space, gone, now)
                 self._tell_lost(gone, now)
         path.bytes_in_flight = 0
-        self.arm(now)
+        self.timer.arm(now)
 
     def on_path_changed(self, now: int) -> None:
         """Packets take another path from now on."""
-        self.pto_count = 0
+        self.timer.pto_count = 0
         self._persistent.restart()
-        self.arm(now)
+        self.timer.arm(now)
 
     def replace(self, old: PacketNumberSpace, new: PacketNumberSpace, now: int) -> None:
         """A new connection attempt: forget the space `old`, and watch `new` in its place."""
@@ -430,15 +369,15 @@ class LossRecovery:
     def on_retry(self, space: PacketNumberSpace, now: int) -> None:
         """Forget what was sent in `space`, and offer it again (RFC 9002 section 6.3). Packet numbers go on."""
         self._tell_lost(self._take_all(space, now), now)
-        self.pto_count = 0
+        self.timer.pto_count = 0
         path = self._current_path()
         path.set_datagram_size(path.datagram_size)  # a fresh congestion controller
-        self.arm(now)
+        self.timer.arm(now)
 
     def on_rejected(self, space: PacketNumberSpace, now: int) -> None:
         """Nobody will acknowledge the 0-RTT packets sent in `space`: take them out of flight, and offer all again."""
         self._tell_lost(self._take_all(space, now), now)
-        self.arm(now)
+        self.timer.arm(now)
 
     @staticmethod
     def _tell_lost(packets: list[SentPacket], now: int) -> None:
@@ -466,10 +405,6 @@ class LossRecovery:
             name = PACKET_TYPE_NAMES[space.packet_type]
             self.trace.packets_forgotten(now, name, [packet.packet_number for packet in packets])
 
-    def pto_ns(self) -> int:
-        """The current PTO without backoff, with the peer's max_ack_delay."""
-        return self._current_path().rtt.pto_ns(self.max_ack_delay_ns)
-
     def trace_metrics(self, now: int) -> None:
         """Show the observer the current path's recovery state."""
         trace = self.trace
@@ -485,7 +420,7 @@ class LossRecovery:
                 smoothed_rtt_ns=rtt.smoothed_rtt_ns,
                 latest_rtt_ns=rtt.latest_rtt_ns,
                 rttvar_ns=rtt.rttvar_ns,
-                pto_count=self.pto_count,
+                pto_count=self.timer.pto_count,
                 congestion_window=congestion.congestion_window,
                 bytes_in_flight=path.bytes_in_flight,
                 ssthresh=congestion.ssthresh,

@@ -77,7 +77,7 @@ def test_a_blocked_server_is_freed_by_the_clients_probe() -> None:
     client = pair.connect()
     pair.run_for(500 * MS)
     assert server_of(pair).path.amplification_blocked()
-    assert server_of(pair).recovery.timer_at > 1 << 60
+    assert server_of(pair).recovery.timer.at > 1 << 60
     pair.run(lambda: client.handshake_confirmed)
     assert client.stats.pto_expired == 1
     second = next(datagram for datagram in pair.sent if datagram.to_server and datagram.number == 1)

@@ -173,7 +173,10 @@ def test_closing_and_draining_last_three_timeouts() -> None:
     client, server = pair.established()
     start = pair.now
     client.close(start, 5)
-    ends = {client: start + 3 * client.recovery.pto_ns(), server: start + 10 * MS + 3 * server.recovery.pto_ns()}
+    ends = {
+        client: start + 3 * client.recovery.timer.pto_ns(),
+        server: start + 10 * MS + 3 * server.recovery.timer.pto_ns(),
+    }
     for connection in sorted(ends, key=lambda each: ends[each]):
         pair.run(partial(is_gone, connection))
         assert pair.now == ends[connection]

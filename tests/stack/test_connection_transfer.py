@@ -84,7 +84,7 @@ def test_the_congestion_window_is_never_exceeded(pacing: bool) -> None:
             pair.client_events.clear()
             while client.read(stream_id)[0]:
                 pass
-        if path.congestion.congestion_window >= window and not server.recovery.pto_count:
+        if path.congestion.congestion_window >= window and not server.recovery.timer.pto_count:
             assert path.bytes_in_flight - path.congestion.congestion_window <= excess
         # what a reduction leaves above the new window may only become less
         window = path.congestion.congestion_window

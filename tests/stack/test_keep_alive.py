@@ -102,7 +102,7 @@ def test_the_timeout_is_never_shorter_than_three_probe_timeouts() -> None:
     client = pair.connect()
     pair.run(lambda: client.handshake_confirmed)
     pair.run_for(1200 * MS)
-    quiet_since, pto = last_received_at(pair, client), client.recovery.pto_ns()
+    quiet_since, pto = last_received_at(pair, client), client.recovery.timer.pto_ns()
     assert pto > 600 * MS
     assert ended_at(pair, client) == quiet_since + 3 * pto
 

@@ -202,7 +202,7 @@ def test_the_next_update_waits_for_an_ack_of_the_phase_and_three_ptos(by_client:
     newest = pair.recorder_of(waiting).received[-1]
     assert newest.at == acknowledged_at
     assert any(isinstance(frame, AckFrame) for frame in newest.frames)
-    pto = waiting.recovery.pto_ns()
+    pto = waiting.recovery.timer.pto_ns()
     pair.run_until(acknowledged_at + 3 * pto - 1)
     with pytest.raises(KeyUpdateError, match="three PTOs"):
         waiting.update_keys(pair.now)
@@ -252,7 +252,7 @@ def test_old_read_keys_serve_late_packets_for_three_ptos(by_client: bool) -> Non
     sender.spaces[2].next_packet_number = number + 2
     sender.update_keys(pair.now)
     pair.run(lambda: receiver.key_phases.read == 1)
-    updated_at, pto = pair.now, receiver.recovery.pto_ns()
+    updated_at, pto = pair.now, receiver.recovery.timer.pto_ns()
     assert receiver.key_phases.discard_at == updated_at + 3 * pto
     pair.run_until(updated_at + 3 * pto - 1)
     received = receiver.stats.packets_received

@@ -222,7 +222,7 @@ def test_a_black_hole_is_left_after_one_probe_timeout() -> None:
     pair.run_for(15 * MS)
     narrow.mtu = 1300
     changed_at = pair.now
-    pto_ns = client.recovery.pto_ns()
+    pto_ns = client.recovery.timer.pto_ns()
     pair.run(lambda: client.path.datagram_size == BASE_PLPMTU)
     # The last packet leaves at once or a little later, a timeout after it a small probe, whose ACK tells
     assert pair.now - changed_at <= 5 * MS + pto_ns + 20 * MS

@@ -98,7 +98,7 @@ def test_each_side_knows_what_the_other_announced() -> None:
     seen = server.parameters.peer
     assert seen is not None
     assert (seen.initial_max_data, seen.ack_delay_exponent, seen.max_ack_delay) == (12_345, 7, 11)
-    assert server.recovery.max_ack_delay_ns == 11 * MS
+    assert server.recovery.timer.max_ack_delay_ns == 11 * MS
     assert pair.recorder_of(client).remote_parameters["initial_max_streams_uni"] == 5
     assert pair.recorder_of(client).remote_parameters["active_connection_id_limit"] == 3
 
@@ -154,7 +154,7 @@ def test_fewer_than_two_connection_ids_are_never_announced(limit: int) -> None:
 def test_the_announced_ack_delay_allows_for_late_timers() -> None:
     pair = Pair(server={"max_ack_delay_ms": 25, "timer_delay_ms": 3})
     client, server = pair.established()
-    assert client.recovery.max_ack_delay_ns == 28 * MS
+    assert client.recovery.timer.max_ack_delay_ns == 28 * MS
     stream_id = client.open_stream()
     assert stream_id is not None
     client.write(stream_id, b"hello")

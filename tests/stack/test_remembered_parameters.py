@@ -26,11 +26,13 @@ def test_what_belongs_to_one_connection_is_not_used_in_the_next_before_it_is_tol
     send(connection)
     pair.flush()
     recovery, original = connection.recovery, connection.original_destination_cid
-    assert (recovery.peer_ack_delay_exponent, recovery.max_ack_delay_ns) == (3, 0), "neither the old nor the new values"
+    assert (recovery.peer_ack_delay_exponent, recovery.timer.max_ack_delay_ns) == (3, 0), (
+        "neither the old nor the new values"
+    )
     assert connection.remote_ids.reset_tokens == {}
     assert connection.remote_ids.current == original
     pair.run(lambda: connection.handshake_confirmed)
-    assert (recovery.peer_ack_delay_exponent, recovery.max_ack_delay_ns) == (5, 50 * MS)
+    assert (recovery.peer_ack_delay_exponent, recovery.timer.max_ack_delay_ns) == (5, 50 * MS)
 
 
 @pytest.mark.requirement("rfc9000:9.6.2:6")

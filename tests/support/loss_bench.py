@@ -35,8 +35,8 @@ class LossBench:
         self.recovery = LossRecovery(is_client, self.spaces, lambda: self.path, self.stats, None, **thresholds)
         self.fates: list[tuple[str, int]] = []
         if confirmed:
-            self.recovery.handshake_confirmed = True
-            self.recovery.peer_validated_address = True
+            self.recovery.timer.handshake_confirmed = True
+            self.recovery.timer.peer_validated_address = True
             for space in self.spaces[:2]:
                 self.recovery.discard(space, 0)
 
@@ -55,7 +55,7 @@ class LossBench:
         space.next_packet_number = number + 1
         packet = SentPacket(number, now, SIZE, eliciting, eliciting, [(self, number)], self.path)
         self.recovery.on_packet_sent(space, packet)
-        self.recovery.arm(now)
+        self.recovery.timer.arm(now)
         return number
 
     def ack(self, now: int, *ranges: tuple[int, int] | int, index: int = 2, delay: int = 0) -> list[tuple[str, int]]:
@@ -68,7 +68,7 @@ class LossBench:
     def timeout(self) -> tuple[int, list[tuple[str, int]]]:
         """Let the timer expire; return when, and the fates."""
         self.fates = []
-        at = self.recovery.timer_at
+        at = self.recovery.timer.at
         assert at != NEVER
         self.recovery.on_timeout(at)
         return at, self.fates

@@ -224,17 +224,17 @@ def test_of_congestion_marks_only_the_first_hurries_when_few_acks_are_wanted(
 def test_probe_timeouts_allow_for_the_longest_delay_that_may_be_in_force() -> None:
     pair, client, _ = pair_of()
     recovery = client.recovery
-    assert recovery.max_ack_delay_ns == 25 * MS
+    assert recovery.timer.max_ack_delay_ns == 25 * MS
     client.request_ack_frequency(1, 80 * MS)
     pair.flush()
-    assert recovery.max_ack_delay_ns == 80 * MS
+    assert recovery.timer.max_ack_delay_ns == 80 * MS
     pair.settle()
-    assert recovery.max_ack_delay_ns == 80 * MS
+    assert recovery.timer.max_ack_delay_ns == 80 * MS
     client.request_ack_frequency(1, 5 * MS)
     pair.flush()
-    assert recovery.max_ack_delay_ns == 80 * MS  # until the peer has the request
+    assert recovery.timer.max_ack_delay_ns == 80 * MS  # until the peer has the request
     pair.settle()
-    assert recovery.max_ack_delay_ns == 5 * MS
+    assert recovery.timer.max_ack_delay_ns == 5 * MS
 
 
 def test_only_the_newest_request_is_sent_and_sent_again() -> None:
@@ -249,7 +249,7 @@ def test_only_the_newest_request_is_sent_and_sent_again() -> None:
     pair.settle()
     sent = pair.recorder_of(client).sent_frames(AckFrequencyFrame, start)
     assert sent == [AckFrequencyFrame(1, 60, 90_000, 1)] * 2
-    assert client.recovery.max_ack_delay_ns == 90 * MS
+    assert client.recovery.timer.max_ack_delay_ns == 90 * MS
     assert server.closing.ended is None
 
 

@@ -32,9 +32,9 @@ def test_a_gap_is_lost_nine_eighths_of_an_rtt_after_it_was_sent(bench: LossBench
     bench.send(0)
     bench.send(1 * MS)
     bench.ack(101 * MS, 1)
-    assert bench.recovery.timer_at == 112_500_000
+    assert bench.recovery.timer.at == 112_500_000
     assert bench.timeout() == (112_500_000, [("lost", 0)])
-    assert bench.recovery.timer_at == NEVER
+    assert bench.recovery.timer.at == NEVER
     assert bench.path.bytes_in_flight == 0
     assert bench.stats.pto_expired == 0
 
@@ -56,7 +56,7 @@ def test_a_late_acknowledgment_saves_a_packet_that_was_not_yet_lost(bench: LossB
     bench.send(1 * MS)
     bench.ack(101 * MS, 1)
     assert bench.ack(105 * MS, (0, 1)) == [("acked", 0)]
-    assert bench.recovery.timer_at == NEVER
+    assert bench.recovery.timer.at == NEVER
 
 
 def test_each_packet_is_acknowledged_once_whatever_is_acknowledged_again(bench: LossBench) -> None:
@@ -155,7 +155,7 @@ def test_a_sample_needs_a_packet_that_asked_for_the_ack(bench: LossBench) -> Non
 @pytest.mark.parametrize(("confirmed", "adjusted"), [(True, 175), (False, 150)])
 def test_the_reported_delay_is_limited_once_the_handshake_is_confirmed(confirmed: bool, adjusted: int) -> None:
     bench = LossBench(confirmed=confirmed)
-    bench.recovery.max_ack_delay_ns = 25 * MS
+    bench.recovery.timer.max_ack_delay_ns = 25 * MS
     bench.set_rtt(100 * MS, 10 * MS)
     bench.send(0)
     bench.ack(200 * MS, 0, delay=50 * MS)
@@ -181,10 +181,10 @@ def test_discarded_spaces_leave_nothing_in_flight_and_reset_the_timer() -> None:
     bench.send(0, index=0)
     bench.send(0, index=1)
     bench.timeout()
-    assert bench.recovery.pto_count == 1
+    assert bench.recovery.timer.pto_count == 1
     bench.recovery.discard(bench.spaces[0], 2000 * MS)
     assert bench.path.bytes_in_flight == SIZE
-    assert bench.recovery.pto_count == 0
-    assert bench.recovery.timer_at == 999 * MS  # that of the Handshake packet
+    assert bench.recovery.timer.pto_count == 0
+    assert bench.recovery.timer.at == 999 * MS  # that of the Handshake packet
     bench.recovery.discard(bench.spaces[1], 2000 * MS)
     assert bench.path.bytes_in_flight == 0

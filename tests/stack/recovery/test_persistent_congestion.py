@@ -14,7 +14,7 @@ def example() -> LossBench:
     The variation is such that the PTO is 2 s once the sample of packet 9 is in: 0.2 + 4 * 0.375 + 0.3.
     """
     bench = LossBench()
-    bench.recovery.max_ack_delay_ns = 300 * MS
+    bench.recovery.timer.max_ack_delay_ns = 300 * MS
     bench.set_rtt(200 * MS, 0, at=-1)
     bench.send(0, number=1)
     bench.send(1 * SECOND)
@@ -62,7 +62,7 @@ def test_an_acknowledgment_in_between_counts_even_when_it_came_earlier() -> None
 @pytest.mark.parametrize(("last_ms", "persistent"), [(7_000, True), (6_999, False)])
 def test_the_period_must_reach_three_timeouts(last_ms: int, persistent: bool) -> None:
     bench = LossBench()
-    bench.recovery.max_ack_delay_ns = 300 * MS
+    bench.recovery.timer.max_ack_delay_ns = 300 * MS
     bench.set_rtt(200 * MS, 500 * MS, at=0)
     bench.send(1 * SECOND)
     bench.send(last_ms * MS)

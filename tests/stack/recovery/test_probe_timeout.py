@@ -11,7 +11,7 @@ from tests.support.loss_bench import MS, SECOND, LossBench
 def confirmed() -> LossBench:
     """RTT 100 ms, PTO 100 + 4 * 10 + 25 ms."""
     bench = LossBench()
-    bench.recovery.max_ack_delay_ns = 25 * MS
+    bench.recovery.timer.max_ack_delay_ns = 25 * MS
     bench.set_rtt(100 * MS, 10 * MS)
     return bench
 
@@ -36,14 +36,14 @@ def test_each_expiry_doubles_the_next_and_marks_nothing_lost() -> None:
 def test_the_timer_restarts_with_every_packet_sent_or_acknowledged() -> None:
     bench = confirmed()
     bench.send(0)
-    assert bench.recovery.timer_at == 165 * MS
+    assert bench.recovery.timer.at == 165 * MS
     bench.send(50 * MS)
-    assert bench.recovery.timer_at == 215 * MS
+    assert bench.recovery.timer.at == 215 * MS
     bench.ack(100 * MS, 0)
     # smoothed 100, rttvar 7.5
-    assert bench.recovery.timer_at == 50 * MS + (100 + 30 + 25) * MS
+    assert bench.recovery.timer.at == 50 * MS + (100 + 30 + 25) * MS
     bench.ack(150 * MS, 1)
-    assert bench.recovery.timer_at == NEVER
+    assert bench.recovery.timer.at == NEVER
 
 
 def test_an_acknowledgment_ends_the_backoff() -> None:
@@ -53,13 +53,13 @@ def test_an_acknowledgment_ends_the_backoff() -> None:
     bench.timeout()
     bench.send(1000 * MS)
     bench.ack(1100 * MS, 1)
-    assert bench.recovery.pto_count == 0
+    assert bench.recovery.timer.pto_count == 0
 
 
 def test_packets_that_need_no_ack_set_no_timer() -> None:
     bench = confirmed()
     bench.send(0, eliciting=False)
-    assert bench.recovery.timer_at == NEVER
+    assert bench.recovery.timer.at == NEVER
 
 
 @pytest.mark.requirement("rfc9002:6.2.4:1")
@@ -90,18 +90,18 @@ def test_the_earlier_of_initial_and_handshake_governs(initial_at: int, handshake
 def test_application_data_sets_no_timer_before_the_handshake_is_confirmed() -> None:
     bench = LossBench(confirmed=False, is_client=False)
     bench.send(0, index=2)
-    assert bench.recovery.timer_at == NEVER
-    bench.recovery.handshake_confirmed = True
-    bench.recovery.arm(0)
-    assert bench.recovery.timer_at == 999 * MS
+    assert bench.recovery.timer.at == NEVER
+    bench.recovery.timer.handshake_confirmed = True
+    bench.recovery.timer.arm(0)
+    assert bench.recovery.timer.at == 999 * MS
 
 
 @pytest.mark.requirement("rfc9002:5.3:1")
 def test_the_peers_delay_counts_for_application_data_only() -> None:
     bench = LossBench(confirmed=False)
-    bench.recovery.max_ack_delay_ns = 25 * MS
+    bench.recovery.timer.max_ack_delay_ns = 25 * MS
     bench.send(0, index=1)
-    assert bench.recovery.timer_at == 999 * MS
+    assert bench.recovery.timer.at == 999 * MS
 
 
 @pytest.mark.requirement("rfc9002:6.2.2.1:1")
@@ -109,10 +109,10 @@ def test_a_server_that_may_not_send_sets_no_timer() -> None:
     bench = LossBench(confirmed=False, is_client=False, validated=False)
     bench.path.bytes_received, bench.path.bytes_sent = 1200, 3600
     bench.send(0, index=0)
-    assert bench.recovery.timer_at == NEVER
+    assert bench.recovery.timer.at == NEVER
     bench.path.bytes_received += 1200
-    bench.recovery.arm(5 * SECOND)
-    assert bench.recovery.timer_at == 999 * MS  # overdue: fires at once
+    bench.recovery.timer.arm(5 * SECOND)
+    assert bench.recovery.timer.at == 999 * MS  # overdue: fires at once
 
 
 @pytest.mark.requirement("rfc9002:6.2.2.1:2")
@@ -125,10 +125,10 @@ def test_a_client_keeps_the_handshake_alive_with_nothing_in_flight(index: int) -
     bench.send(0, index=0)
     bench.ack(100 * MS, 0, index=0)
     assert bench.path.bytes_in_flight == 0
-    assert bench.recovery.timer_at == 400 * MS  # 100 + 4 * 50 after the ACK
+    assert bench.recovery.timer.at == 400 * MS  # 100 + 4 * 50 after the ACK
     bench.timeout()
     assert [space.probes for space in bench.spaces] == [2 * (index == 0), 2 * (index == 1), 0]
-    assert bench.recovery.timer_at == 400 * MS + 600 * MS
+    assert bench.recovery.timer.at == 400 * MS + 600 * MS
 
 
 def test_a_client_keeps_backing_off_until_the_server_has_validated_its_address() -> None:
@@ -137,10 +137,10 @@ def test_a_client_keeps_backing_off_until_the_server_has_validated_its_address()
     bench.timeout()
     bench.send(1 * SECOND, index=0)
     bench.ack(2 * SECOND, 1, index=0)
-    assert bench.recovery.pto_count == 1
+    assert bench.recovery.timer.pto_count == 1
     bench.send(2 * SECOND, index=1)
     bench.ack(3 * SECOND, 0, index=1)
-    assert bench.recovery.pto_count == 0
+    assert bench.recovery.timer.pto_count == 0
 
 
 @pytest.mark.requirement("rfc9002:6.2.4:4")
@@ -155,9 +155,9 @@ def test_an_initial_timeout_offers_handshake_data_as_well() -> None:
 def test_the_backoff_stops_growing_before_it_leaves_the_range_of_times() -> None:
     bench = confirmed()
     bench.send(0)
-    bench.recovery.pto_count = 100
+    bench.recovery.timer.pto_count = 100
     bench.send(SECOND)
-    assert SECOND < bench.recovery.timer_at < NEVER
+    assert SECOND < bench.recovery.timer.at < NEVER
 
 
 def test_further_probes_repeat_what_is_further_on_and_begin_again_at_the_end() -> None:
@@ -167,6 +167,6 @@ def test_further_probes_repeat_what_is_further_on_and_begin_again_at_the_end() -
     repeated = []
     for _ in range(4):
         bench.fates.clear()
-        bench.recovery.on_timeout(bench.recovery.timer_at)
+        bench.recovery.on_timeout(bench.recovery.timer.at)
         repeated.append([number for fate, number in bench.fates])
     assert repeated == [[0, 1], [2, 3], [4], [1, 2]]

@@ -29,12 +29,12 @@ def test_a_probe_with_nothing_to_say_is_one_packet_with_ping() -> None:
     pair.drop = lambda datagram: datagram.to_server
     pair.inject(server, encode_path_challenge(b"12345678"))
     pair.flush()
-    armed_at = client.recovery.timer_at
+    armed_at = client.recovery.timer.at
     (probe,) = probes(pair, client)
     assert probe.at == armed_at
     assert PingFrame() in probe.frames
     assert all(isinstance(frame, PingFrame | PaddingFrame | AckFrame) for frame in probe.frames)
-    assert pair.now < client.recovery.timer_at < NEVER
+    assert pair.now < client.recovery.timer.at < NEVER
 
 
 @pytest.mark.requirement("rfc9002:6.2.4:3")
