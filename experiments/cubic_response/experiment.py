@@ -9,7 +9,7 @@ from experiments.cubic_response.theory import cubic, reno, reno_friendly
 from quicsim import plot
 from quicsim.experiments import Case, Check, Experiment, Measured, Result
 from quicsim.experiments.steady_state import pooled, steady_state
-from quicsim.plot.curves import EXPECTED, POINTS
+from quicsim.plot.curves import EXPECTED, LINE, POINTS
 from stack.congestion import register
 from stack.congestion.cubic import BETA, Cubic
 
@@ -130,14 +130,13 @@ def draw(results: Sequence[Result]) -> "dict[str, Figure]":
     kinds = _kinds(results)
     curves = []
     for congestion in ("cubic", "cubic_constant_alpha"):
-        rows = sorted(
-            (p, sums) for (name, losses, _, p), sums in kinds.items() if (name, losses) == (congestion, _RANDOM)
-        )
-        curves.append(plot.Curve([p for p, _ in rows], [_rate(sums, 100) for _, sums in rows], congestion, POINTS))
+        pools = [sums for (name, losses, _, _), sums in kinds.items() if (name, losses) == (congestion, _RANDOM)]
+        lost = [sums["lost"] / sums["sent"] for sums in pools]
+        curves.append(plot.Curve(lost, [_rate(sums, 100) for sums in pools], congestion, POINTS))
     grid = [0.005 * 1.1**step for step in range(16)]
-    curves.append(plot.Curve(grid, [reno_friendly(p, independent=True) for p in grid], "cubic, by theory", EXPECTED))
+    curves.append(plot.Curve(grid, [reno_friendly(p, independent=True) for p in grid], "cubic, by theory", LINE))
     constant = [reno_friendly(p, independent=True, constant_alpha=True) for p in grid]
-    curves.append(plot.Curve(grid, constant, "cubic_constant_alpha, by theory", EXPECTED))
+    curves.append(plot.Curve(grid, constant, "cubic_constant_alpha, by theory", LINE))
     curves.append(plot.Curve(grid, [reno(p) for p in grid], "1.2247 / √p", EXPECTED))
     panel = plot.Panel(curves, "datagrams per round trip", "share of packets lost", "xy")
     return {"rate": plot.curves("CUBIC in Reno's region, RTT 100 ms", [panel])}

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 PLAN: Final = Path(__file__).with_name("plan.toml")
 _MS: Final = 1_000_000  # ns
 _SAMPLE_MS: Final = 100
+_SHOWN_MS: Final = 20_000  # in the figure
 _SIZE: Final = 10 << 20  # bytes
 _RTT: Final = 0.6  # s
 _WINDOW: Final = 12_000  # bytes, the initial one
@@ -91,12 +92,14 @@ def judge(results: Sequence[Result]) -> list[Check]:
 
 
 def draw(results: Sequence[Result]) -> "dict[str, Figure]":
-    """Windows over time."""
+    """Windows over the time that most of them take."""
     curves = []
     for row in results:
-        times = [index * _SAMPLE_MS / 1000 for index in range(len(row.measured["window"]))]
-        curves.append(plot.Curve(times, [window / 1e6 for window in row.measured["window"]], _name(row.case), STEPS))
-    return {"window": plot.curves("10 MiB over a satellite", [plot.Panel(curves, "congestion window (MB)")])}
+        windows = [window / 1e6 for window in row.measured["window"][: _SHOWN_MS // _SAMPLE_MS]]
+        times = [index * _SAMPLE_MS / 1000 for index in range(len(windows))]
+        curves.append(plot.Curve(times, windows, _name(row.case), STEPS))
+    title = f"10 MiB over a satellite: the first {_SHOWN_MS // 1000} s"
+    return {"window": plot.curves(title, [plot.Panel(curves, "congestion window (MB)")])}
 
 
 EXPERIMENT: Final = Experiment(
