@@ -26,9 +26,10 @@ _DATAGRAM_MS: Final = 1200 * 8 * 1000 / _RATE  # on the link
 _PAYLOAD: Final = 1166 / 1200  # of a datagram
 _BETA: Final = 0.7  # CUBIC's
 _PROBE_RTT: Final = 0.5 * (200 + _RTT_MS) / 5000  # of the time, half a window in flight for 200 ms and a round trip
-_LOSS: Final = (
-    "draft-ietf-ccwg-bbr section 2.4: losses below 2 % do not lower its model of the path; a regression value"
-)
+_LOSS: Final = {
+    "bbr": "draft-ietf-ccwg-bbr section 2.4: losses below 2 % do not lower its model of the path; a regression value",
+    "cubic": "RFC 9438 section 4.6: each loss reduces the window; a regression value",
+}
 _LOSSY: Final = {"bbr": 0.828, "cubic": 0.579}
 _BESIDE: Final = {1: 0.716, 4: 0.298}  # BBR's share, by queue
 _REGRESSION: Final = "as measured before: a regression value"
@@ -72,7 +73,7 @@ def judge(results: Sequence[Result]) -> list[Check]:
             checks.append(Check.relative(f"{what}both together", sum(shares), _PAYLOAD, 0.015, _FULL))
         elif loss := row.case["loss"]:
             what = f"{flows[0]}, {loss:.0%} loss: share of the link"
-            checks.append(Check.relative(what, shares[0], _LOSSY[flows[0]], 0.02, _LOSS))
+            checks.append(Check.relative(what, shares[0], _LOSSY[flows[0]], 0.02, _LOSS[flows[0]]))
         else:
             checks += _judge_alone(flows[0], queue, _wait_ms(row), shares[0])
     return checks
