@@ -59,7 +59,7 @@ async def _run(job: Job) -> Result:
     case = job.case.abbreviation, job.case.repetitions
     arguments = (given, job.pair, *case, job.directory, job.seed, job.realtime)
     process = _PROCESSES.Process(target=_work, args=arguments, daemon=True)
-    process.start()
+    _start(process)
     given.close()
     try:
         await _until_ended(process)
@@ -78,6 +78,15 @@ async def _run(job: Job) -> Result:
             return Result(*names, job.case, Status.FAILED, reason)
 
 
+def _start(process: BaseProcess) -> None:
+    """Start a process that takes no SIGINT yet: Ctrl-C is for the one who starts it, and who then sends SIGTERM."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 async def _until_ended(process: BaseProcess) -> None:
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
@@ -93,7 +102,8 @@ def _work(
     given: Connection, pair: Pair, abbreviation: str, repetitions: int, directory: Path, seed: int, realtime: bool
 ) -> None:
     """Run a case and give what is to be known of its result; give nothing when SIGTERM comes first."""
-    signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is for the one who started this, who then sends SIGTERM
+    signal.signal(signal.SIGINT, lambda *_: None)  # which the programs that it starts do not inherit
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     case = replace(BY_ABBREVIATION[abbreviation], repetitions=repetitions)
     with suppress(asyncio.CancelledError):
         result = asyncio.run(_run_until_terminated(pair, case, directory, seed, realtime))
