@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Final
 
 from links.datagram import Datagram
+from links.delay import Delay
 from links.element import DROPPED, Element, Forward, Queue, Randomness, Schedule, Server
 from links.watch import Receive, Watched, Watcher
 
@@ -59,8 +60,11 @@ class Pipeline:
         if len(stages) > 1 and not stages[-1]:
             stages.pop()
         self._stages: list[tuple[Receive, ...]] = [tuple(element.receive for element in stage) for stage in stages]
-        self._first = self._stages[0]
         self._last: Final = len(stages) - 1
+        # The usual end of a link of one stage, which `send` need not call
+        end = stages[0][-1] if stages[0] and not self._last else None
+        self._delay: Final = end if type(end) is Delay else None
+        self._first = self._called_first()
 
     @property
     def delivered(self) -> int:
@@ -75,7 +79,10 @@ class Pipeline:
         self._lose = watched.lose
         place = iter(self.elements)
         self._stages = [tuple(watched.receive(next(place), receive) for receive in stage) for stage in self._stages]
-        self._first = self._stages[0]
+        self._first = self._called_first()
+
+    def _called_first(self) -> tuple[Receive, ...]:
+        return self._stages[0] if self._delay is None else self._stages[0][:-1]
 
     def divert(self, take: Callable[[Datagram, int], bool]) -> None:
         """Offer what has passed all elements to `take(datagram, at)`; it is delivered only where that returns False."""
@@ -103,9 +110,13 @@ class Pipeline:
         if self._last:
             self._stayed += 1
             self._schedule(at, self._enter, 1, datagram, at)
-        else:
-            self.delivered_bytes += datagram.size
-            self._deliver(datagram, at)
+            return
+        delay = self._delay
+        if delay is not None:
+            delay.received += 1
+            at += delay.duration_ns
+        self.delivered_bytes += datagram.size
+        self._deliver(datagram, at)
 
     def _enter(self, stage: int, datagram: Datagram, now: int) -> None:
         at = now

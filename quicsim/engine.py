@@ -18,10 +18,6 @@ from simpy.events import NORMAL, Event
 
 T = TypeVar("T")
 
-# Lengths of entries in the queue
-_CALL: Final = 5
-_IN_LANE: Final = 6
-
 _FOREVER: Final = 1 << 100  # ns
 _COLLECT_AFTER: Final = 50_000  # objects; Python's own 700 let it look through all of a large network again and again
 
@@ -90,8 +86,8 @@ class Engine:
         self.now = 0
         self._environment: Final = simpy.Environment()
         # SimPy's own queue and counter. Its entries are (time, priority, count, event); a call has callback, arguments
-        # in the place of the event, which saves making one for each datagram; one in a lane has callback, argument,
-        # lane.
+        # and None in the place of the event, which saves making one for each datagram; one in a lane has callback,
+        # argument and lane.
         self._queue: Final[list[Any]] = self._environment._queue
         self._count: Final = self._environment._eid
         self._tasks: dict[Task[Any], None] = {}  # the running ones, in order of their start
@@ -100,7 +96,7 @@ class Engine:
         """Call `callback(*arguments)` at `at` (ns). Raises ValueError when that is past."""
         if at < self.now:
             raise ValueError(f"can't schedule for {at} ns: it is {self.now} ns already")
-        heappush(self._queue, (at, NORMAL, next(self._count), callback, arguments))
+        heappush(self._queue, (at, NORMAL, next(self._count), callback, arguments, None))
 
     def lane(self, callback: Callable[[T, int], object]) -> Callable[[T, int], None]:
         """Return what schedules `callback(argument, at)`, given these two, at times that hardly ever decrease.
@@ -109,7 +105,7 @@ class Engine:
         only the first is in the queue, so that this stays short where thousands of datagrams are under way.
         """
         waiting: deque[Any] = deque()  # entries in order; the first is also in the queue
-        append, queue, number = waiting.append, self._queue, self._count.__next__
+        append, queue, count = waiting.append, self._queue, self._count
         last = 0  # time of the last that waits, or of one that did
 
         def schedule(argument: T, at: int) -> None:
@@ -118,7 +114,7 @@ class Engine:
                 self.schedule(at, callback, argument, at)
                 return
             last = at
-            entry = (at, NORMAL, number(), callback, argument, waiting)
+            entry = (at, NORMAL, next(count), callback, argument, waiting)
             if not waiting:
                 if at < self.now:
                     raise ValueError(f"can't schedule for {at} ns: it is {self.now} ns already")
@@ -186,22 +182,23 @@ class Engine:
             if now > until:
                 return
             self.now = environment._now = now
-            size = len(entry)
-            if size == _IN_LANE:
+            try:
                 waiting = entry[5]
+            except IndexError:
+                step()  # of a process, without which no task gets done
+                if task is not None and task.done():
+                    return
+                continue
+            if waiting is None:
+                heappop(queue)
+                entry[3](*entry[4])
+            else:
                 waiting.popleft()
                 if waiting:
                     heapreplace(queue, waiting[0])
                 else:
                     heappop(queue)
                 entry[3](entry[4], now)
-            elif size == _CALL:
-                heappop(queue)
-                entry[3](*entry[4])
-            else:
-                step()  # of a process, without which no task gets done
-                if task is not None and task.done():
-                    return
 
     def _stuck(self, task: Task[Any], until: int | None) -> Exception:
         if until is not None and self._environment.peek() != float("inf"):

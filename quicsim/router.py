@@ -29,10 +29,11 @@ class Router:
 
     def receive(self, datagram: Datagram, now: int) -> None:
         """A datagram has come over one link at `now` (ns): put it on another, or drop it."""
-        if datagram.hop_limit <= 1:
+        limit = datagram.hop_limit
+        if limit <= 1:
             self._drop(datagram, now, HOP_LIMIT)
             return
-        datagram.hop_limit -= 1
+        datagram.hop_limit = limit - 1
         address = datagram.destination[0]
         try:
             send = self._ways[address]
