@@ -8,6 +8,9 @@ from typing import ClassVar, Final
 from quicsim.interop.peers.peer import H3, Peer, Role, Setting
 
 _ENDPOINT: Final = Path(__file__).with_name("chromium_endpoint.py")
+_OWN_MOVES: Final = (
+    "Chromium at times also tries another port of its own accord, and the queue may take the server's challenge to that"
+)
 
 
 class Chromium(Peer):
@@ -19,7 +22,8 @@ class Chromium(Peer):
     limits: ClassVar = {
         Role.CLIENT: {
             "A": "Chromium's ClientHello with its post-quantum key takes two datagrams; the network drops the second "
-            "and the five with which Chromium repeats it, before it gives up after 4 s"
+            "and the five with which Chromium repeats it, before it gives up after 4 s",
+            **dict.fromkeys(("BP", "BA"), _OWN_MOVES),
         }
     }
 

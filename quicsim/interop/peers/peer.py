@@ -69,7 +69,7 @@ class Peer(ABC):
     """An implementation: its name, the roles and the protocols that it has, and its test cases in each role.
 
     Test cases are named as the contract's TESTCASE. `limits` tell, by a case's abbreviation, what is known of why it
-    can't pass whoever is at the other end; it is run all the same.
+    can't pass, or not always, whoever is at the other end; it is run all the same.
     """
 
     name: ClassVar[str]
