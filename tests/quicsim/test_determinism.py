@@ -1,5 +1,6 @@
 """The same run everywhere: whatever else is in the network, in the process, and in whichever version of Python."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -153,6 +154,55 @@ def test_a_digest_does_not_depend_on_hash_seeds_nor_on_what_ran_before_in_the_pr
     sent_by_alice(sim)
     assert digest() == first
     assert digest_of(sys.executable, "1") == digest_of(sys.executable, "2") == first
+
+
+IN_A_WORKER = """
+import os
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from quicsim import Simulation
+from tests.support.exact_run import digest, sent_by_alice
+
+WORKER = os.environ["PYTEST_XDIST_WORKER"]
+TURNS = Random(WORKER).sample(range(4), 4)  # each worker has an order of its own
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_turn(place: int) -> None:
+    if TURNS[place] == 0:
+        (Path(__file__).parent / WORKER).write_text(digest())
+    else:
+        sim = Simulation(TURNS[place])
+        sim.link("alice", "bob")
+        sent_by_alice(sim)
+"""
+
+
+def test_a_digest_is_the_same_in_every_worker_of_xdist_whatever_ran_there_before(tmp_path: Path) -> None:
+    (tmp_path / "test_in_a_worker.py").write_text(IN_A_WORKER)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-n",
+        "3",
+        "--dist",
+        "each",
+        "-p",
+        "no:cacheprovider",
+        str(tmp_path),
+    ]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    run = subprocess.run(
+        command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    found = {path.name: path.read_text() for path in tmp_path.glob("gw*") if path.is_file()}
+    assert found == dict.fromkeys(("gw0", "gw1", "gw2"), digest())
 
 
 def test_a_digest_is_the_same_in_other_versions_of_python() -> None:
