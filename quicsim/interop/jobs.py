@@ -34,9 +34,10 @@ class Job:
 async def run_all(
     jobs: Sequence[Job], at_once: int, on_result: Callable[[Result], object], *, keep: bool = True
 ) -> None:
-    """Run cases, so many at once; `on_result` is called with each result as it comes.
+    """Run cases, so many at once, and at the end measurements, one after the other: no other run is to disturb them.
 
-    Unless their files are to be kept, they go as soon as there is a result.
+    `on_result` is called with each result as it comes. Unless the files of the runs are to be kept, they go as soon as
+    there is a result.
     """
     room = asyncio.Semaphore(at_once)
 
@@ -49,7 +50,11 @@ async def run_all(
 
     async with asyncio.TaskGroup() as group:
         for job in jobs:
-            group.create_task(run(job))
+            if not job.case.measured:
+                group.create_task(run(job))
+    for job in jobs:
+        if job.case.measured:
+            await run(job)
 
 
 async def _run(job: Job) -> Result:
