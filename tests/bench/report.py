@@ -16,17 +16,21 @@ class Named(Protocol):
 
 
 class Case(NamedTuple):
-    """One figure of a stack; `lower_is_better` tells how to turn two of them into a ratio."""
+    """One figure of a stack; `lower_is_better` tells how to turn two of them into a ratio.
+
+    A short case takes more `rounds` for each of the others'.
+    """
 
     name: str
     unit: str
     lower_is_better: bool
     measure: Callable[[Any], float]
+    rounds: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Medians of one case; `ratio` is above 1 where ours is better."""
+    """Medians of one case, of the ratio too; that is above 1 where ours is better."""
 
     name: str
     ours: float
@@ -37,15 +41,16 @@ class Row:
 
 
 def compare(case: Case, ours: Named, peer: Named, rounds: int) -> Row:
-    """Measure both stacks in turn, `rounds` times, so that a change of the machine's speed hits both."""
+    """Measure both stacks in turn, in so many rounds, so that a change of the machine's speed hits both."""
     figures: dict[str, list[float]] = {ours.name: [], peer.name: []}
-    for _ in range(rounds):
+    for _ in range(rounds * case.rounds):
         for stack in (ours, peer):
             gc.collect()
             figures[stack.name].append(case.measure(stack))
+    ratio = median(one / other for one, other in zip(figures[ours.name], figures[peer.name], strict=True))
     our_median, peer_median = median(figures[ours.name]), median(figures[peer.name])
-    ratio = peer_median / our_median if case.lower_is_better else our_median / peer_median
-    return Row(case.name, round(our_median, 2), round(peer_median, 2), peer.name, case.unit, round(ratio, 2))
+    better = 1 / ratio if case.lower_is_better else ratio
+    return Row(case.name, round(our_median, 2), round(peer_median, 2), peer.name, case.unit, round(better, 2))
 
 
 def limited(name: str, unit: str, measure: Callable[[], float], limit: float, rounds: int) -> Row:
