@@ -56,6 +56,8 @@ def test_any_operations_leave_what_a_set_would_hold(operations: list[tuple[str, 
         check_shape(ranges)
     for value in range(LIMIT + 14):
         assert (value in ranges) == (value in model)
+    ranges.clear()
+    assert members(ranges) == members(RangeSet()) == set()  # what empty sets share is never changed
 
 
 def test_ranges_that_touch_become_one() -> None:
