@@ -1,13 +1,12 @@
 """Where NATs stand in the simulated network: between hosts and their links, one behind the other."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from typing import Final
 
 from links import Datagram, Nat
+from links.element import Forward
 from quicsim.host import Send
-
-Receive = Callable[[Datagram, int], object]
 
 
 class Gateway:
@@ -21,7 +20,7 @@ class Gateway:
 class Gateways:
     """All NATs of a network. `receivers` hands on what comes for an address; `lose(datagram, now)` is told of drops."""
 
-    def __init__(self, receivers: dict[str, Receive], lose: Callable[[Datagram, int], object]) -> None:
+    def __init__(self, receivers: dict[str, Forward], lose: Forward) -> None:
         self._receivers: Final = receivers
         self._lose: Final = lose
         self._before: Final[dict[str, Gateway]] = {}  # by inside address

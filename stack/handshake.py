@@ -224,10 +224,22 @@ class Handshake:
         """Show a packet that nothing protects and that has no number."""
         trace = self._connection.trace
         if trace is not None:
-            packet_type, version, destination_cid, source_cid, token, *_ = header
-            name, path = PACKET_TYPE_NAMES[packet_type], self._connection.path.number
-            packet = PacketInfo(name, -1, version, destination_cid, source_cid, token, 0, 0, size, payload, path)
-            trace.packet_received(now, packet)
+            trace.packet_received(
+                now,
+                PacketInfo(
+                    packet_type=PACKET_TYPE_NAMES[header.packet_type],
+                    packet_number=-1,
+                    version=header.version,
+                    destination_cid=header.destination_cid,
+                    source_cid=header.source_cid,
+                    token=header.token,
+                    key_phase=0,
+                    spin=0,
+                    size=size,
+                    payload=payload,
+                    path=self._connection.path.number,
+                ),
+            )
 
     # TLS
 

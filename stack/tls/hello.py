@@ -19,7 +19,7 @@ RETRY_RANDOM: Final = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167ab
 DOWNGRADES: Final = (b"DOWNGRD\x01", b"DOWNGRD\x00")
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class ClientHello:
     """A ClientHello; None stands for an extension that is absent."""
 
@@ -36,7 +36,7 @@ class ClientHello:
     psk: PskOffer | None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class ServerHello:
     """A ServerHello of TLS 1.3; None stands for an extension that is absent."""
 
@@ -46,7 +46,7 @@ class ServerHello:
     psk: int | None  # index among the client's identities
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class HelloRetryRequest:
     """A server's wish for another ClientHello; None stands for an extension that is absent."""
 

@@ -34,7 +34,7 @@ MAX_TICKET_LIFETIME: Final = 604_800  # seconds
 _UNLIMITED: Final = b"\xff\xff\xff\xff"  # the one max_early_data_size of QUIC
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class EncryptedExtensions:
     """An EncryptedExtensions; None stands for an extension that is absent."""
 
@@ -43,7 +43,7 @@ class EncryptedExtensions:
     early_data: bool
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class NewSessionTicket:
     """A NewSessionTicket; `lifetime` in seconds."""
 
