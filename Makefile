@@ -3,7 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 export MPLBACKEND := Agg
 
-.PHONY: demo test lint bench soak experiments completion-times links-validation outage pythons clean
+COMPILED := build/compiled
+.PHONY: demo test test-compiled lint compiled bench soak experiments completion-times links-validation outage pythons clean
 
 .venv/.ready: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -22,7 +23,22 @@ lint: .venv/.ready
 test: lint
 	$(BIN)/pytest -n auto --dist worksteal -q -rs
 
-bench: .venv/.ready  ## ratios against aioquic, printed and kept in build/bench.json
+test-compiled: compiled  ## the tests of the stack once more, on the compiled one
+	QUICSIM_COMPILED=1 $(BIN)/pytest -o pythonpath="$(COMPILED) ." -n auto --dist worksteal -q tests/stack
+
+compiled: $(COMPILED)/.ready  ## the stack as machine code, for tests and `make bench`; needs a C compiler
+
+$(COMPILED)/.ready: .venv/.ready hatch_build.py $(shell find stack -name '*.py')
+	rm -rf $(COMPILED) $(COMPILED)-wheel
+	HATCH_BUILD_HOOK_ENABLE_CUSTOM=1 $(BIN)/pip install --quiet --disable-pip-version-check --no-deps \
+	    --target $(COMPILED)-wheel .
+	mkdir $(COMPILED)
+	mv $(COMPILED)-wheel/stack $(COMPILED)-wheel/*__mypyc*.so $(COMPILED)
+	rm -r $(COMPILED)-wheel
+	touch $@
+
+bench: .venv/.ready  ## ratios against aioquic, printed and kept in build/bench.json; of the compiled stack too, if it can be made
+	-$(MAKE) --no-print-directory compiled
 	$(BIN)/python -m tests.bench
 
 soak: .venv/.ready  ## 3,000 transfers over random networks; QUICSIM_SOAK=FIRST:LAST chooses the seeds

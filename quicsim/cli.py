@@ -31,7 +31,7 @@ from quicsim.requirements.results import RESULTS
 from quicsim.run import Outcome, Run
 from quicsim.run import Progress as OnProgress
 from quicsim.series import NS_PER_S
-from quicsim.summary import program_version, summary_json, summary_table, verification
+from quicsim.summary import is_compiled, program_version, summary_json, summary_table, verification
 
 
 class _Commands(TyperGroup):
@@ -71,7 +71,7 @@ def main() -> None:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        print(f"quicsim {program_version()}")
+        print(f"quicsim {program_version()}{', compiled stack' if is_compiled() else ''}")
         raise typer.Exit
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from rich.table import Table
 
+import stack.endpoint
 from quicsim.applications import DatagramsResult, RequestsResult, Result, TransferResult
 from quicsim.metrics import ConnectionSummary
 from quicsim.run import Flow, Outcome
@@ -23,6 +24,11 @@ def program_version() -> str:
         return version("quicsim")
     except PackageNotFoundError:
         return "0+unknown"
+
+
+def is_compiled() -> bool:
+    """Whether the protocol stack is machine code (docs/PERFORMANCE.md); it does the same either way."""
+    return not stack.endpoint.__file__.endswith(".py")
 
 
 def summary_json(outcome: Outcome, files: list[str]) -> str:

@@ -252,8 +252,8 @@ class Receiver:
                 if ACK_ELICITING[frame_type]:
                     eliciting = True
                 position = handlers[frame_type](payload, position, frame_type, packet)
-        except Truncated as error:
-            raise TransportError(FRAME_ENCODING_ERROR, str(error), frame_type) from None
+        except Truncated as truncated:
+            raise TransportError(FRAME_ENCODING_ERROR, str(truncated), frame_type) from None
         except TransportError as error:
             error.frame_type = error.frame_type or frame_type  # what it has triggered
             raise

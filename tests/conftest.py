@@ -1,5 +1,6 @@
 """Records which requirements the whole test suite shows to hold, for `quicsim requirements`."""
 
+import os
 from collections.abc import Generator, Iterator
 
 import pytest
@@ -7,10 +8,20 @@ from hypothesis import settings
 
 from quicsim.requirements import Index, Results
 from quicsim.requirements.results import RESULTS
+from tests.support.compiled import COMPILED
 
 # The same examples in every run, however slow the machine: a failure is one of the change that it comes with
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
+
+
+@pytest.fixture
+def patch_stack(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """For replacing a part of the stack; the test is skipped where it is compiled."""
+    if COMPILED:
+        pytest.skip("a compiled stack has its calls and constants bound")
+    return monkeypatch
+
 
 MARK = "requirement"
 INDEX = Index.load()
@@ -68,5 +79,7 @@ class Recorder:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if os.environ.get("QUICSIM_COMPILED") == "1" and not COMPILED:
+        raise pytest.UsageError("QUICSIM_COMPILED=1, but the stack in use is not compiled: `make test-compiled`")
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Recorder(config), "requirement-recorder")

@@ -8,8 +8,12 @@ The last rows have limits beside them: what the simulated network costs for each
 among a thousand connections (beside 1.3 times of that among ten), and what an idle connection holds.
 
 With `--real`, over UDP on the loopback interface, each with client and server on one asyncio event loop.
+
+Where `make compiled` has made the compiled stack, all of it follows once more for that, in a process of its own.
 """
 
+import subprocess
+import sys
 from argparse import ArgumentParser
 from pathlib import Path
 
@@ -19,6 +23,7 @@ from tests.bench.ours import Ours
 from tests.bench.real import RealAioquic, RealOurs
 from tests.bench.report import Case, compare, limited, save, table
 from tests.bench.scale import MEMORY, MOST_MEMORY, PACKET, among_many, idle_memory
+from tests.support import compiled
 
 HANDSHAKES = 10  # per round, of which there are more than of other cases
 HOP = "simulated network, a datagram's hop of one element"
@@ -65,10 +70,11 @@ REAL_CASES = (
 
 
 def main() -> None:
-    """Measure every case, print the table and keep it in build/bench.json."""
+    """Measure every case, print the table and keep it."""
     parser = ArgumentParser(prog="python -m tests.bench", description="Compare this stack with aioquic.")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds of each case (default 5)")
-    parser.add_argument("--out", type=Path, default=Path("build/bench.json"), help="where the rows go")
+    default = Path("build/bench-compiled.json" if compiled.COMPILED else "build/bench.json")
+    parser.add_argument("--out", type=Path, default=default, help=f"where the rows go (default {default})")
     parser.add_argument("--real", action="store_true", help="over UDP on the loopback interface instead of in memory")
     parser.add_argument("--only", default="", metavar="TEXT", help="just the cases with this in their names")
     arguments = parser.parse_args()
@@ -83,8 +89,18 @@ def main() -> None:
             rows.append(limited(MEMORY, "kB", idle_memory, MOST_MEMORY))
         if arguments.only in PACKET:
             rows.append(among_many())
-    print(table(rows, Ours.name))
+    print(table(rows, "compiled" if compiled.COMPILED else Ours.name), flush=True)
     save(rows, arguments.out)
 
 
+def main_compiled() -> None:
+    """The same by the compiled stack."""
+    if compiled.is_made():
+        subprocess.run([sys.executable, "-m", "tests.bench", *sys.argv[1:]], env=compiled.environment(), check=True)
+    else:
+        print("no compiled stack, or one of other sources: `make compiled` makes it")
+
+
 main()
+if not compiled.COMPILED:
+    main_compiled()

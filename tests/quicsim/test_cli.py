@@ -188,11 +188,11 @@ def test_a_run_out_of_time_fails_and_says_how_to_see_it_again(plan, tmp_path):
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["ok"] is False
 
 
-def test_a_run_that_is_checked_stops_at_a_violation_and_is_the_same_without_one(plan, tmp_path, monkeypatch):
+def test_a_run_that_is_checked_stops_at_a_violation_and_is_the_same_without_one(plan, tmp_path, patch_stack):
     plain = quicsim("run", plan, "--out", tmp_path / "out")
     checked = quicsim("run", plan, "--check", "--out", tmp_path / "out")
     assert digest(checked) == digest(plain)
-    monkeypatch.setattr(NetworkPath, "window_available", lambda path: 1 << 40)
+    patch_stack.setattr(NetworkPath, "window_available", lambda path: 1 << 40)
     broken = quicsim("run", plan, "--check", "--out", tmp_path / "out")
     assert broken.exit_code == 1
     assert "InvariantViolation: at " in broken.stderr

@@ -219,8 +219,8 @@ def test_a_server_with_lower_limits_refuses_early_data(name: str) -> None:
 
 
 @pytest.mark.requirement("rfc9000:7.4.1:5")
-def test_a_server_that_accepts_and_lowers_a_limit_is_a_protocol_violation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stack.handshake.may_resume_with", lambda remembered, present: True)
+def test_a_server_that_accepts_and_lowers_a_limit_is_a_protocol_violation(patch_stack: pytest.MonkeyPatch) -> None:
+    patch_stack.setattr("stack.handshake.may_resume_with", lambda remembered, present: True)
     pair = Resumption().pair(server={"initial_max_data": 1000})
     pair.connect()
     pair.run_until(pair.now + 200 * MS)

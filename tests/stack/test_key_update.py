@@ -376,7 +376,7 @@ def test_a_forged_update_changes_nothing(by_client: bool) -> None:
 
 @pytest.mark.requirement("rfc9001:6.3:1")
 @pytest.mark.parametrize("updated", [False, True])
-def test_refusing_a_packet_takes_the_same_work_whatever_its_phase(updated: bool, monkeypatch: Any) -> None:
+def test_refusing_a_packet_takes_the_same_work_whatever_its_phase(updated: bool, patch_stack: Any) -> None:
     pair = Pair()
     client, server = pair.established()
     if updated:
@@ -386,7 +386,7 @@ def test_refusing_a_packet_takes_the_same_work_whatever_its_phase(updated: bool,
     forged = [craft(client, later(write_keys(client), 5), phase, number) for phase in (0, 1)]
     calls: list[str] = []
     for name in ("open", "next_generation"):
-        monkeypatch.setattr(PacketProtection, name, _noting(name, getattr(PacketProtection, name), calls))
+        patch_stack.setattr(PacketProtection, name, _noting(name, getattr(PacketProtection, name), calls))
     for packet in forged:
         calls.clear()
         pair.deliver(packet, to_server=True)

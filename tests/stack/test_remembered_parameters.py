@@ -150,14 +150,14 @@ def test_early_data_beyond_the_remembered_limits_closes_the_connection() -> None
 @pytest.mark.requirement("rfc9221:3:8")
 @pytest.mark.requirement("rfc9221:3:9")
 def test_a_datagram_limit_that_shrank_refuses_early_data_and_a_server_that_does_not_is_closed(
-    monkeypatch: pytest.MonkeyPatch,
+    patch_stack: pytest.MonkeyPatch,
 ) -> None:
     resumption = Resumption(max_datagram_frame_size=1000)
     pair = resumption.pair(server={"max_datagram_frame_size": 900})
     pair.connect()
     pair.run_for(100 * MS)
     assert not any(isinstance(event, EarlyDataAccepted) for event in pair.server_events)
-    monkeypatch.setattr("stack.handshake.may_resume_with", lambda remembered, present: True)
+    patch_stack.setattr("stack.handshake.may_resume_with", lambda remembered, present: True)
     pair = resumption.pair(server={"max_datagram_frame_size": 900})
     pair.connect()
     pair.run_for(200 * MS)

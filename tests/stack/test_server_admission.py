@@ -50,8 +50,8 @@ def test_a_server_that_stops_accepting_refuses_new_clients_and_serves_the_others
 
 
 @pytest.mark.requirement("rfc9000:5.2.2:5")
-def test_a_server_with_too_many_handshakes_under_way_refuses_new_clients(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stack.endpoint.MAX_HALF_OPEN_CONNECTIONS", 1)
+def test_a_server_with_too_many_handshakes_under_way_refuses_new_clients(patch_stack: pytest.MonkeyPatch) -> None:
+    patch_stack.setattr("stack.endpoint.MAX_HALF_OPEN_CONNECTIONS", 1)
     pair = Pair()
     first = pair.connect()
     pair.run_for(pair.delay_ns)

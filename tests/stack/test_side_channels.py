@@ -14,7 +14,7 @@ RESERVED_BITS = 0x18
 class Counter:
     """Counts how often payloads are opened and sealed."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, patch_stack: pytest.MonkeyPatch) -> None:
         self.opened = self.sealed = 0
         plain_open, plain_seal = PacketProtection.open, PacketProtection.seal
 
@@ -26,8 +26,8 @@ class Counter:
             self.sealed += 1
             return plain_seal(protection, number, header, payload)
 
-        monkeypatch.setattr(PacketProtection, "open", opens)
-        monkeypatch.setattr(PacketProtection, "seal", seals)
+        patch_stack.setattr(PacketProtection, "open", opens)
+        patch_stack.setattr(PacketProtection, "seal", seals)
 
 
 def forged(sender: Connection, number: int, length: int, bits: int) -> bytes:
@@ -44,7 +44,7 @@ def forged(sender: Connection, number: int, length: int, bits: int) -> bytes:
 @pytest.mark.requirement("rfc9001:9.5:1")
 @pytest.mark.parametrize("updated", [False, True], ids=["", "after a key update"])
 def test_what_header_protection_hides_decides_nothing_before_the_packet_is_opened(
-    updated: bool, monkeypatch: pytest.MonkeyPatch
+    updated: bool, patch_stack: pytest.MonkeyPatch
 ) -> None:
     """Whether a forged packet's number is new, known or far away, encoded in one byte or four, in whichever key phase
     and with whatever reserved bits: as many payloads are tried, and the packet is dropped for the same reason."""
@@ -55,7 +55,7 @@ def test_what_header_protection_hides_decides_nothing_before_the_packet_is_opene
     pair.transfer(client, server, bytes(20_000))
     largest = server.spaces[2].acks.largest_received
     assert largest > 10
-    counter = Counter(monkeypatch)
+    counter = Counter(patch_stack)
     dropped = pair.recorder_of(server).dropped
     costs = set()
     for number in (0, largest, largest - 5, largest + 1, largest + 90):
@@ -71,11 +71,11 @@ def test_what_header_protection_hides_decides_nothing_before_the_packet_is_opene
 
 
 @pytest.mark.requirement("rfc9001:9.5:1")
-def test_a_duplicate_is_opened_like_any_other_packet(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_duplicate_is_opened_like_any_other_packet(patch_stack: pytest.MonkeyPatch) -> None:
     pair = Pair()
     client, server = pair.established()
     packet = pair.craft(client, b"\x01" + bytes(40))
-    counter = Counter(monkeypatch)
+    counter = Counter(patch_stack)
     opened = []
     for _ in range(3):
         pair.deliver(packet, to_server=True)
@@ -87,7 +87,7 @@ def test_a_duplicate_is_opened_like_any_other_packet(monkeypatch: pytest.MonkeyP
 @pytest.mark.requirement("rfc9001:9.5:2")
 @pytest.mark.parametrize(("skip", "length"), [(0, 1), (1 << 10, 2), (1 << 18, 3), (1 << 26, 4)])
 def test_neither_size_nor_work_shows_how_long_a_packet_number_is(
-    skip: int, length: int, monkeypatch: pytest.MonkeyPatch
+    skip: int, length: int, patch_stack: pytest.MonkeyPatch
 ) -> None:
     """Packets full of data are as large as the path takes, each sealed once, whatever the number's length."""
     pair = Pair()
@@ -95,7 +95,7 @@ def test_neither_size_nor_work_shows_how_long_a_packet_number_is(
     space = client.spaces[2]
     space.next_packet_number += skip
     assert packet_number_length(space.next_packet_number, space.largest_acked) == length
-    counter = Counter(monkeypatch)
+    counter = Counter(patch_stack)
     before, sent = len(pair.sent), client.stats.packets_sent
     stream_id = client.open_stream()
     assert stream_id is not None

@@ -1,21 +1,26 @@
 """A stream table by itself: frames in as bytes, frames out as values, events in a list."""
 
 from operator import attrgetter
-from types import SimpleNamespace
 from typing import Any
 
 from quicsim.certificates import test_certificate
 from stack.config import Config
 from stack.control import ControlFrames
-from stack.dispatch import ROWS
+from stack.dispatch import ROWS, ReceivedPacket
 from stack.errors import TransportError
 from stack.events import ConnectionEvent
+from stack.recovery.acknowledgments import Acknowledgments
+from stack.recovery.space import PacketNumberSpace
 from stack.sent_frame import SentFrame
 from stack.stats import ConnectionStats
+from stack.streams.crypto import CryptoStream
 from stack.streams.table import StreamTable
 from stack.tls.config import ClientTls
+from stack.tls.engine import APPLICATION
 from stack.wire.decoded_frames import Frame, decode_frames
+from stack.wire.header import ONE_RTT
 from stack.wire.parameters import TransportParameters
+from tests.support.paths import make_path
 
 GENEROUS = TransportParameters(
     initial_max_data=1 << 30,
@@ -36,10 +41,13 @@ class StreamBench:
         self.stats = ConnectionStats()
         self.config = Config(tls=ClientTls(trust=test_certificate()), **config)
         self.now = 0  # ns
-        self.rtt = SimpleNamespace(smoothed_rtt_ns=0)  # of the path; without a round-trip time no window grows
-        self.congestion = SimpleNamespace(congestion_window=0)
-        path: Any = SimpleNamespace(rtt=self.rtt, congestion=self.congestion)
+        path = make_path()
+        self.rtt, self.congestion = path.rtt, path.congestion
+        self.rtt.smoothed_rtt_ns = 0  # without a round-trip time no window grows
+        self.congestion.congestion_window = 0
         self.table = StreamTable(self.config, is_client, self.control, self.events.append, self.stats, lambda: path)
+        space = PacketNumberSpace(2, APPLICATION, ONE_RTT, Acknowledgments(0, 3), CryptoStream())
+        self._packet = ReceivedPacket(space, path, b"", 0)
         if peer is not None:
             self.table.set_peer_parameters(peer)
             self.events.clear()
@@ -71,7 +79,7 @@ class StreamBench:
             if row.first <= frame[0] <= row.last:
                 # As attributes of a connection: `flow`, `streams.received`, `streams.limits`
                 owner: Any = attrgetter(row.owner.removeprefix("streams."))(self.table)
-                assert getattr(owner, row.method)(frame, 1, frame[0], None) == len(frame)
+                assert getattr(owner, row.method)(frame, 1, frame[0], self._packet) == len(frame)
 
     def error(self, frame: bytes) -> int | None:
         """Process one frame of the peer and return the code of the error that it causes."""

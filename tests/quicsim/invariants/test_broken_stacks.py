@@ -49,13 +49,13 @@ def violation(**options: Any) -> str:
     return str(caught.value)
 
 
-def replace(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, make: Callable[[Any], Any]) -> None:
+def replace(patch_stack: pytest.MonkeyPatch, owner: type, name: str, make: Callable[[Any], Any]) -> None:
     """Put `make(the method)` in the place of a method."""
-    monkeypatch.setattr(owner, name, make(getattr(owner, name)))
+    patch_stack.setattr(owner, name, make(getattr(owner, name)))
 
 
-def test_the_message_says_what_when_on_which_connection_and_how_to_replay_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Path, "window_available", lambda path: 1 << 40)
+def test_the_message_says_what_when_on_which_connection_and_how_to_replay_it(patch_stack: pytest.MonkeyPatch) -> None:
+    patch_stack.setattr(Path, "window_available", lambda path: 1 << 40)
     said = violation(pacing=False)
     assert said.startswith("at ")
     assert " ns, server of connection " in said
@@ -64,11 +64,11 @@ def test_the_message_says_what_when_on_which_connection_and_how_to_replay_it(mon
     assert said.endswith("(replay it with Simulation(seed=3, check=True))")
 
 
-def test_a_sender_without_regard_for_its_window(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sender_without_regard_for_its_window(patch_stack: pytest.MonkeyPatch) -> None:
     def twice(path: Path) -> int:
         return 2 * path.congestion.congestion_window - path.bytes_in_flight
 
-    monkeypatch.setattr(Path, "window_available", twice)
+    patch_stack.setattr(Path, "window_available", twice)
     assert "and is no probe" in violation()
 
 
@@ -76,7 +76,7 @@ def test_a_window_below_its_minimum() -> None:
     assert "below its minimum of 2400" in violation(congestion="no_minimum")
 
 
-def test_bytes_in_flight_that_are_not_what_is_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bytes_in_flight_that_are_not_what_is_in_flight(patch_stack: pytest.MonkeyPatch) -> None:
     def broken(original: Any) -> Any:
         def on_packet_sent(self: LossRecovery, space: PacketNumberSpace, packet: SentPacket) -> None:
             original(self, space, packet)
@@ -85,11 +85,11 @@ def test_bytes_in_flight_that_are_not_what_is_in_flight(monkeypatch: pytest.Monk
 
         return on_packet_sent
 
-    replace(monkeypatch, LossRecovery, "on_packet_sent", broken)
+    replace(patch_stack, LossRecovery, "on_packet_sent", broken)
     assert "bytes_in_flight of path 0 is" in violation()
 
 
-def test_a_packet_number_that_is_used_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_packet_number_that_is_used_twice(patch_stack: pytest.MonkeyPatch) -> None:
     def broken(original: Any) -> Any:
         def seal(self: PacketBuilder, draft: Draft, path: Path, now: int) -> bytes:
             if draft.space.index == 2 and draft.number == 60:
@@ -98,11 +98,11 @@ def test_a_packet_number_that_is_used_twice(monkeypatch: pytest.MonkeyPatch) -> 
 
         return seal
 
-    replace(monkeypatch, PacketBuilder, "seal", broken)
+    replace(patch_stack, PacketBuilder, "seal", broken)
     assert "1RTT packet number 59 was sent after 59" in violation()
 
 
-def test_an_acknowledgment_of_what_did_not_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_acknowledgment_of_what_did_not_arrive(patch_stack: pytest.MonkeyPatch) -> None:
     def broken(original: Any) -> Any:
         def frame(self: Acknowledgments, now: int) -> bytes:
             self.received.add(0, self.largest_received + 1)  # gaps and all
@@ -110,13 +110,13 @@ def test_an_acknowledgment_of_what_did_not_arrive(monkeypatch: pytest.MonkeyPatc
 
         return frame
 
-    replace(monkeypatch, Acknowledgments, "frame", broken)
+    replace(patch_stack, Acknowledgments, "frame", broken)
     said = violation()
     assert "client of connection" in said
     assert "not all of which were received" in said
 
 
-def test_a_sender_above_the_connections_flow_control_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sender_above_the_connections_flow_control_limit(patch_stack: pytest.MonkeyPatch) -> None:
     def broken(original: Any) -> Any:
         def set_peer_parameters(self: StreamTable, parameters: TransportParameters) -> None:
             original(self, parameters)
@@ -124,12 +124,12 @@ def test_a_sender_above_the_connections_flow_control_limit(monkeypatch: pytest.M
 
         return set_peer_parameters
 
-    replace(monkeypatch, StreamTable, "set_peer_parameters", broken)
+    replace(patch_stack, StreamTable, "set_peer_parameters", broken)
     options = {"initial_max_data": 20_000, "max_data_window": 0}
     assert "above the connection's flow control limit of 20000" in violation(**options)
 
 
-def test_a_sender_above_a_streams_flow_control_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sender_above_a_streams_flow_control_limit(patch_stack: pytest.MonkeyPatch) -> None:
     def broken(original: Any) -> Any:
         def write(self: SendStream, *arguments: Any) -> Any:
             self.max_data = 1 << 40
@@ -137,13 +137,13 @@ def test_a_sender_above_a_streams_flow_control_limit(monkeypatch: pytest.MonkeyP
 
         return write
 
-    replace(monkeypatch, SendStream, "write", broken)
+    replace(patch_stack, SendStream, "write", broken)
     options = {"initial_max_stream_data_bidi_local": 20_000, "max_stream_data_window": 0}
     assert "above its flow control limit of 20000" in violation(**options)
 
 
-def test_a_client_that_opens_more_streams_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(StreamLimits, "take_local", lambda limits, kind: 7)
+def test_a_client_that_opens_more_streams_than_it_may(patch_stack: pytest.MonkeyPatch) -> None:
+    patch_stack.setattr(StreamLimits, "take_local", lambda limits, kind: 7)
     assert "stream 28 is opened, above the limit of 3 streams" in violation(initial_max_streams_bidi=3)
 
 
@@ -157,7 +157,7 @@ def test_a_client_that_opens_more_streams_than_it_may(monkeypatch: pytest.Monkey
     ids=["twice", "lost", "changed"],
 )
 def test_bytes_that_are_not_delivered_as_they_were_written(
-    change: Callable[[bytes], bytes], said: str, monkeypatch: pytest.MonkeyPatch
+    change: Callable[[bytes], bytes], said: str, patch_stack: pytest.MonkeyPatch
 ) -> None:
     def broken(original: Any) -> Any:
         def take(self: Reassembly, limit: int | None = None) -> bytes:
@@ -166,14 +166,14 @@ def test_bytes_that_are_not_delivered_as_they_were_written(
 
         return take
 
-    replace(monkeypatch, Reassembly, "take", broken)
+    replace(patch_stack, Reassembly, "take", broken)
     assert said in violation()
 
 
 def test_a_server_that_answers_an_unknown_address_with_more_than_three_times_what_it_got(
-    monkeypatch: pytest.MonkeyPatch,
+    patch_stack: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Path, "amplification_credit", lambda path: 1 << 40)
+    patch_stack.setattr(Path, "amplification_credit", lambda path: 1 << 40)
     sim = quicsim.Simulation(seed=3, check=True)
     first: list[Datagram] = []
 
@@ -188,8 +188,8 @@ def test_a_server_that_answers_an_unknown_address_with_more_than_three_times_wha
         sim.run(client, until="100s")
 
 
-def test_an_application_that_swallows_the_error_does_not_hide_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Path, "window_available", lambda path: 1 << 40)
+def test_an_application_that_swallows_the_error_does_not_hide_it(patch_stack: pytest.MonkeyPatch) -> None:
+    patch_stack.setattr(Path, "window_available", lambda path: 1 << 40)
     sim = quicsim.Simulation(seed=3, check=True)
     sim.link("alice", "bob", up=[Delay("20ms")], down=[Delay("20ms")])
 

@@ -166,8 +166,8 @@ def test_reordering_beyond_the_threshold_is_found_out_as_spurious(threshold: int
     assert (stats.packets_lost, stats.packets_lost_spuriously, stats.congestion_events_undone) == (count,) * 3
 
 
-def test_of_many_losses_the_newest_are_remembered(bench: LossBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stack.recovery.spurious.MAX_REMEMBERED_LOSSES", 2)
+def test_of_many_losses_the_newest_are_remembered(bench: LossBench, patch_stack: pytest.MonkeyPatch) -> None:
+    patch_stack.setattr("stack.recovery.spurious.MAX_REMEMBERED_LOSSES", 2)
     lose_three(bench)
     bench.ack(101 * MS, (0, 2))
     assert bench.stats.packets_lost_spuriously == 2

@@ -114,10 +114,10 @@ class Attack:
 @pytest.mark.parametrize("acknowledged", [True, False])
 @pytest.mark.parametrize("name", [*FLOODS, *TO_CLIENT])
 def test_a_flood_of_frames_costs_no_more_the_longer_it_lasts(
-    name: str, acknowledged: bool, monkeypatch: pytest.MonkeyPatch
+    name: str, acknowledged: bool, patch_stack: pytest.MonkeyPatch
 ) -> None:
     """Whether the attacker acknowledges our answers or not."""
-    monkeypatch.setattr("stack.recovery.loss.MAX_ACK_ONLY_PACKETS", ACK_ONLY)  # so that it is reached
+    patch_stack.setattr("stack.recovery.loss.MAX_ACK_ONLY_PACKETS", ACK_ONLY)  # so that it is reached
     fields = {"max_datagram_frame_size": 100, "ack_frequency": True}
     pair = Pair(server=fields, client=fields)
     client, server = pair.established()

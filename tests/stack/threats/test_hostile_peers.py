@@ -102,9 +102,9 @@ def test_a_peer_that_never_acknowledges_is_not_remembered_packet_by_packet() -> 
     assert pair.transfer(client, server, b"still here")[1] == b"still here"
 
 
-def test_a_handshake_that_is_never_confirmed_leaves_no_record_of_every_packet(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_handshake_that_is_never_confirmed_leaves_no_record_of_every_packet(patch_stack: pytest.MonkeyPatch) -> None:
     """While several packet number spaces are in use, a client keeps the times of what was acknowledged."""
-    monkeypatch.setattr("stack.handshake.encode_handshake_done", lambda: PING)
+    patch_stack.setattr("stack.handshake.encode_handshake_done", lambda: PING)
     pair = Pair()
     client = pair.connect()
     pair.run(lambda: client.handshake_complete)
@@ -163,9 +163,9 @@ def test_ids_that_retire_all_before_them_are_bounded_by_what_is_acknowledged(ack
 
 @pytest.mark.parametrize("acknowledged", [True, False])
 def test_retired_ids_are_replaced_within_the_window_and_few_at_a_time(
-    acknowledged: bool, monkeypatch: pytest.MonkeyPatch
+    acknowledged: bool, patch_stack: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stack.recovery.loss.MAX_ACK_ONLY_PACKETS", 64)
+    patch_stack.setattr("stack.recovery.loss.MAX_ACK_ONLY_PACKETS", 64)
     pair = Pair()
     client, server = pair.established()
     in_use = client.remote_ids.current
@@ -224,8 +224,8 @@ def test_an_answer_that_is_repeated_calls_for_nothing_more() -> None:
     assert len(challenges) == 3, "and one of full size"
 
 
-def test_challenges_from_many_addresses_leave_few_paths_and_small_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stack.recovery.loss.MAX_ACK_ONLY_PACKETS", 64)
+def test_challenges_from_many_addresses_leave_few_paths_and_small_answers(patch_stack: pytest.MonkeyPatch) -> None:
+    patch_stack.setattr("stack.recovery.loss.MAX_ACK_ONLY_PACKETS", 64)
     pair = Pair()
     client, server = pair.established()
     memory = 0

@@ -51,8 +51,8 @@ def flood(server: Endpoint, datagrams: list[tuple[tuple[str, int], bytes]], now:
 # Before the handshake ends
 
 
-def test_a_flood_of_first_packets_gets_a_bounded_number_of_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stack.endpoint.MAX_HALF_OPEN_CONNECTIONS", 20)
+def test_a_flood_of_first_packets_gets_a_bounded_number_of_connections(patch_stack: pytest.MonkeyPatch) -> None:
+    patch_stack.setattr("stack.endpoint.MAX_HALF_OPEN_CONNECTIONS", 20)
     pair = Pair(server={"retry": "never"})
     client, server = pair.established()
     datagrams = first_initials(300)
@@ -69,8 +69,8 @@ def test_a_flood_of_first_packets_gets_a_bounded_number_of_connections(monkeypat
     pair.established()
 
 
-def test_under_a_flood_of_first_packets_clients_with_an_address_still_come_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stack.address_validation.HALF_OPEN_BEFORE_RETRY", 10)
+def test_under_a_flood_of_first_packets_clients_with_an_address_still_come_in(patch_stack: pytest.MonkeyPatch) -> None:
+    patch_stack.setattr("stack.address_validation.HALF_OPEN_BEFORE_RETRY", 10)
     pair = Pair()
     datagrams = first_initials(400)
     answers = flood(pair.server, datagrams[:200], pair.now)
@@ -86,10 +86,10 @@ def test_under_a_flood_of_first_packets_clients_with_an_address_still_come_in(mo
 
 @pytest.mark.parametrize("frames", [encode_connection_close(0, 0, b""), b"\x1f", encode_crypto_header(0, 4) + b"junk"])
 def test_connections_that_end_at_once_count_as_half_open_until_they_are_forgotten(
-    frames: bytes, monkeypatch: pytest.MonkeyPatch
+    frames: bytes, patch_stack: pytest.MonkeyPatch
 ) -> None:
     """Closing and draining connections are memory too."""
-    monkeypatch.setattr("stack.endpoint.MAX_HALF_OPEN_CONNECTIONS", 20)
+    patch_stack.setattr("stack.endpoint.MAX_HALF_OPEN_CONNECTIONS", 20)
     pair = Pair(server={"retry": "never"})
     flood(pair.server, first_initials(100, frames), pair.now)
     assert len(pair.server.connections) == 20

@@ -15,9 +15,9 @@ LIMIT = 50
 
 
 @pytest.mark.requirement("rfc8446:8:3")
-def test_the_register_of_used_tickets_is_bounded_and_freed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_register_of_used_tickets_is_bounded_and_freed(patch_stack: pytest.MonkeyPatch) -> None:
     """While it is full, 0-RTT is refused: what can't be remembered could be replayed."""
-    monkeypatch.setattr("stack.tls.tickets.MAX_STRIKES", LIMIT)
+    patch_stack.setattr("stack.tls.tickets.MAX_STRIKES", LIMIT)
     office, rng = TicketOffice(None), random.Random(1)
     ticket = Ticket(b"", 0x1301, 0, 0, True, bytes(32), "", None, b"", ())
     sealed = [office.seal(ticket, rng) for _ in range(3 * LIMIT)]
@@ -28,9 +28,9 @@ def test_the_register_of_used_tickets_is_bounded_and_freed(monkeypatch: pytest.M
     assert not office.strike(sealed[-1], ticket, later)
 
 
-def test_a_server_tries_few_of_the_keys_that_a_client_offers(tls: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_tries_few_of_the_keys_that_a_client_offers(tls: Any, patch_stack: pytest.MonkeyPatch) -> None:
     opened: list[bytes] = []
-    monkeypatch.setattr(TicketOffice, "open", lambda office, data, now: opened.append(data))
+    patch_stack.setattr(TicketOffice, "open", lambda office, data, now: opened.append(data))
     names = [bytes((number,)) * 40 for number in range(150)]
     listed = b"".join(len(name).to_bytes(2) + name + bytes(4) for name in names)
     proofs = (b"\x20" + bytes(32)) * len(names)
