@@ -39,7 +39,7 @@ from links import (
 from quicsim import Simulation
 from quicsim.applications import bulk_client, bulk_server
 from quicsim.host import Host
-from tests.support import compiled, pythons
+from tests.support import pythons
 from tests.support.exact_run import digest, sent_by_alice
 from tests.support.peers import missing
 
@@ -137,10 +137,10 @@ def test_another_pair_of_hosts_and_its_traffic_changes_no_byte_and_no_nanosecond
     assert sent_by_alice(beside) == sent_by_alice(alone)
 
 
-def digest_of(python: str | Path, hash_seed: str, **variables: str) -> str:
+def digest_of(python: str | Path, hash_seed: str) -> str:
     """The same by another process."""
     root = Path(__file__).parents[2]
-    environment = {"PYTHONPATH": str(root)} | variables | {"PYTHONHASHSEED": hash_seed}
+    environment = {"PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(root)}
     command = [python, "-m", "tests.support.exact_run"]
     run = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, check=False, timeout=120)
     assert run.returncode == 0, run.stderr
@@ -215,9 +215,3 @@ def test_a_digest_is_the_same_in_other_versions_of_python() -> None:
         if python is None:
             missing(f"the environment of Python {version}", "`make pythons` makes")
         assert digest_of(python, "0") == here, f"Python {version}"
-
-
-def test_a_digest_is_the_same_with_the_compiled_stack() -> None:
-    if not compiled.is_made():
-        missing("the compiled stack", "`make compiled` makes")
-    assert digest_of(sys.executable, "0", **compiled.environment()) == digest()
