@@ -8,6 +8,7 @@ import os
 import shlex
 import shutil
 import sysconfig
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -66,8 +67,24 @@ def _check_compiler() -> None:
 
 def _compile(root: Path, directory: Path) -> Path:
     """Compile what is not INTERPRETED; return the directory with the extension modules, at their places."""
+    # Only there once the hook's dependencies are
     from mypyc.build import mypycify
     from setuptools import Distribution
+    from setuptools.command.build_ext import build_ext
+
+    class BuildInParallel(build_ext):
+        """Compiles as many C files at once as there are processors."""
+
+        def build_extension(self, extension: Any) -> None:
+            compile_some = self.compiler.compile
+
+            def compile_all(sources: list[str], *args: Any, **options: Any) -> list[str]:
+                with ThreadPoolExecutor(os.cpu_count()) as pool:
+                    made = pool.map(lambda source: compile_some([source], *args, **options), sources)
+                    return [path for paths in made for path in paths]
+
+            self.compiler.compile = compile_all
+            super().build_extension(extension)
 
     interpreted = {path for pattern in INTERPRETED for path in root.glob(pattern)}
     sources = [
@@ -87,7 +104,7 @@ def _compile(root: Path, directory: Path) -> Path:
             target_dir=str(directory / "c"),
             group_name="quicsim",
         )
-        command = Distribution({"name": "quicsim", "ext_modules": extensions}).get_command_obj("build_ext")
+        command = BuildInParallel(Distribution({"name": "quicsim", "ext_modules": extensions}))
         command.build_lib, command.build_temp = str(built), str(directory / "objects")
         command.ensure_finalized()
         command.run()
