@@ -1,9 +1,9 @@
 # Each target sets up what it needs: a virtual environment in .venv, made once and again when pyproject.toml changes.
 PYTHON ?= python3
 BIN := .venv/bin
+COMPILED := build/compiled
 export MPLBACKEND := Agg
 
-COMPILED := build/compiled
 .PHONY: demo test test-compiled lint compiled bench soak experiments completion-times links-validation outage pythons clean
 
 .venv/.ready: pyproject.toml

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import chdir
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -33,6 +34,8 @@ OPTIMIZATION: Final = "1"  # of the C compiler; more makes no difference
 class CompiledStack(BuildHookInterface):
     """Adds the extension modules to a wheel; what is not a wheel, or is editable, stays as it is."""
 
+    _directory: TemporaryDirectory[str] | None = None
+
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile, and say what of it goes where in the wheel."""
         if self.target_name != "wheel" or version == "editable":
@@ -48,9 +51,8 @@ class CompiledStack(BuildHookInterface):
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
         """Forget what was compiled, which is in the wheel now."""
-        directory = getattr(self, "_directory", None)
-        if directory is not None:
-            directory.cleanup()
+        if self._directory is not None:
+            self._directory.cleanup()
 
 
 def _check_compiler() -> None:
@@ -93,9 +95,7 @@ def _compile(root: Path, directory: Path) -> Path:
         if path not in interpreted and path.name != "__init__.py"
     ]
     built = directory / "lib"
-    before = Path.cwd()
-    os.chdir(root)  # sources are told by where they are in the project
-    try:
+    with chdir(root):  # sources are told by where they are in the project
         extensions = mypycify(
             [f"--cache-dir={directory / 'cache'}", *sources],
             opt_level=OPTIMIZATION,
@@ -108,6 +108,4 @@ def _compile(root: Path, directory: Path) -> Path:
         command.build_lib, command.build_temp = str(built), str(directory / "objects")
         command.ensure_finalized()
         command.run()
-    finally:
-        os.chdir(before)
     return built

@@ -73,8 +73,7 @@ def main() -> None:
     """Measure every case, print the table and keep it."""
     parser = ArgumentParser(prog="python -m tests.bench", description="Compare this stack with aioquic.")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds of each case (default 5)")
-    default = Path("build/bench-compiled.json" if compiled.COMPILED else "build/bench.json")
-    parser.add_argument("--out", type=Path, default=default, help=f"where the rows go (default {default})")
+    parser.add_argument("--out", type=Path, default=Path("build/bench.json"), help="where the rows go")
     parser.add_argument("--real", action="store_true", help="over UDP on the loopback interface instead of in memory")
     parser.add_argument("--only", default="", metavar="TEXT", help="just the cases with this in their names")
     arguments = parser.parse_args()
@@ -90,7 +89,8 @@ def main() -> None:
         if arguments.only in PACKET:
             rows.append(among_many())
     print(table(rows, "compiled" if compiled.COMPILED else Ours.name), flush=True)
-    save(rows, arguments.out)
+    out = arguments.out
+    save(rows, out.with_stem(f"{out.stem}-compiled") if compiled.COMPILED else out)
 
 
 def main_compiled() -> None:
